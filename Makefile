@@ -1,12 +1,63 @@
+# The project's verbs. `make` alone builds .venv with the native engine in it.
 VENV := .venv
 BIN := $(VENV)/bin
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/pancar-target
 
-.PHONY: all engine
-all: $(VENV)/.installed
+ENGINE := relay/engine
+ENGINE_SOURCES := $(shell find $(ENGINE)/src -name '*.rs') $(ENGINE)/Cargo.toml $(ENGINE)/Cargo.lock
+PROTOS := $(shell find proto -name '*.proto')
+FUZZ_SECONDS ?= 60
+PYTEST_WORKERS ?= 2
+
+.PHONY: all engine peers demo test lint format bench fuzz proto
+all: $(VENV)/.engine
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	python3 -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "Building $(VENV): first the Python packages, then the engine in Rust; a few minutes on a new machine"
+	test -x $(BIN)/python || python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# Only what changed: the editable install finds the library beside the sources.
+$(VENV)/.engine: $(VENV)/.installed $(ENGINE_SOURCES)
+	$(BIN)/python -c 'import setuptools; setuptools.setup()' --quiet build_rust --inplace
+	touch $@
+
+engine: $(VENV)/.engine
+
+demo: all
+	$(BIN)/pancar demo
+
+peers:
+	@tests/install-peers.sh
+
+test: all peers
+	cd $(ENGINE) && cargo test --quiet --locked --no-default-features
+	$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS)
+
+lint: all
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/python tools/sizes.py
+	$(BIN)/mypy operator relay proto cli tests tools
+	$(BIN)/python -m mypy.stubtest pancar_relay._engine
+	$(BIN)/lint-imports --no-logo
+	cd $(ENGINE) && cargo fmt --check
+	cd $(ENGINE) && cargo clippy --quiet --locked --all-targets -- --deny warnings
+	cd $(ENGINE) && cargo clippy --quiet --locked --all-targets --features python -- --deny warnings
+	$(BIN)/python tools/generate.py --check $(PROTOS)
+	$(BIN)/python tools/licences.py
+
+format: all
+	$(BIN)/ruff check --quiet --fix .
+	$(BIN)/ruff format --quiet .
+	cd $(ENGINE) && cargo fmt
+
+bench: all
+	$(BIN)/pancar bench
+
+fuzz: all
+	tests/fuzz/run.sh $(FUZZ_SECONDS)
+
+proto: all
+	$(BIN)/python tools/generate.py $(PROTOS)

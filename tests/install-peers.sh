@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs the programs that the tests need beside Pancar itself: GStreamer's RTSP server, which plays the cameras, and
+# Chromium, which plays a viewer. Called by `make test`. Where it may not install, it names what is missing; the tests
+# that need it are then skipped, and with CI=true that skip is a failure.
+set -eu
+
+wanted="chromium fonts-dejavu-core gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-base
+gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools python3-gi python3-gst-1.0"
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "no Debian packages here; the tests look for these themselves:" $wanted >&2
+    exit 0
+fi
+missing=
+for package in $wanted; do
+    case $(dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null) in
+        "install ok installed") ;;
+        *) missing="$missing $package" ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+    echo "missing, their tests are skipped (apt-get install$missing)" >&2
+    exit 0
+fi
+echo "installing$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+apt-get update --quiet=2
+apt-get install --quiet=2 --yes --no-install-recommends $missing >/dev/null </dev/null
