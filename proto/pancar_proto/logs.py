@@ -1,0 +1,89 @@
+"""Log set-up of every Pancar process: `configure` is called once by each composition root.
+
+Events are structlog's (`structlog.get_logger().bind(camera=…)`); what libraries say through `logging` takes the same
+way out. The last step of that way is `redact`, on the finished line, so that no key, nested value or traceback gets
+round it. Camera URLs and tokens shall not be logged in the first place; this is the net under that rule.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+
+Format = Literal["console", "json"]
+
+_HIDDEN: Final = "***"
+_SECRET_KEYS: Final = frozenset({"password", "token", "authorization", "cookie", "credentials", "code", "set-cookie"})
+_PATTERNS: Final = (
+    # User info of a camera URL; cameras' passwords may hold "/", "#" or "@" unescaped, so up to the last "@".
+    (re.compile(r"(?i)\b(rtsps?://)\S*@"), rf"\1{_HIDDEN}@"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#\"']*@"), rf"\1{_HIDDEN}@"),
+    # Cameras that want their password in the path or query of the URL.
+    (re.compile(r"(?i)\b((?:[a-z0-9]+[_&?])?(?:password|passwd|pwd)=)[^\s&\"'_]+"), rf"\1{_HIDDEN}"),
+    (re.compile(r"(?i)\b(bearer\s+)[a-z0-9._~+/=-]+"), rf"\1{_HIDDEN}"),
+    # A JWT (RFC 7519): its header begins with {" in base64url.
+    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), _HIDDEN),
+    # A one-time link.
+    (re.compile(r"(/enter#)[\w-]+"), rf"\1{_HIDDEN}"),
+)
+
+
+def redact(text: str) -> str:
+    """`text` without anything that looks like user info in a URL, a bearer token, a JWT or a one-time link's code."""
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def configure(log_format: Format, *, level: str = "info", stream: TextIO | None = None) -> None:
+    """Sends structlog's events and `logging`'s records to `stream` (standard error by default), one line each."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_COMMON,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_render(log_format), _redact_line],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_COMMON,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _render(log_format: Format) -> list[structlog.typing.Processor]:
+    if log_format == "json":
+        return [structlog.processors.JSONRenderer()]
+    colors = sys.stderr.isatty()
+    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+
+
+def _hide_secret_keys(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key in _SECRET_KEYS.intersection(event):
+        event[key] = _HIDDEN
+    return event
+
+
+def _redact_line(_logger: object, _method: str, line: Any) -> str:
+    return redact(str(line))
+
+
+_COMMON: Final[tuple[structlog.typing.Processor, ...]] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+    structlog.processors.format_exc_info,
+    _hide_secret_keys,
+)
