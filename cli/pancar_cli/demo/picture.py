@@ -25,7 +25,11 @@ _PLATE = (12, 16, 24, 176)
 
 def planes(picture: Image.Image) -> Planes:
     """A picture of even size as Y, U and V, in limited range."""
-    frame = av.VideoFrame.from_image(picture.convert("RGB")).reformat(format="yuv420p")
+    rgb = av.VideoFrame(picture.width, picture.height, "rgb24")
+    line, row = rgb.planes[0].line_size, picture.width * 3
+    data = picture.convert("RGB").tobytes()
+    rgb.planes[0].update(b"".join(data[at : at + row].ljust(line, b"\0") for at in range(0, len(data), row)))
+    frame = rgb.reformat(format="yuv420p")
     y, u, v = (
         Image.frombytes("L", (plane.line_size, plane.height), bytes(plane)).crop((0, 0, plane.width, plane.height))
         for plane in frame.planes

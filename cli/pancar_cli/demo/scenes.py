@@ -149,10 +149,8 @@ def _river(stage: _Stage) -> tuple[Image.Image, list[Mover]]:
     ]
     movers.append(stage.bobbing(stage.sprite(18, 150, staff), 520, 192, (0, 0), 10))
     # The level before the staff rises and falls, as a flood camera sees it.
-    water = stage.sprite(
-        18, 110, lambda pen, s: pen.rectangle((0, 0, 18 * s, 110 * s), (*stage.colour(0.55, 0.42), 235))
-    )
-    movers.append(stage.bobbing(water, 520, 268, (0, 16), 24))
+    water = Image.new("RGBA", (round(18 * stage.unit), round(110 * stage.unit)), (*stage.colour(0.55, 0.42), 235))
+    movers.append(stage.bobbing(Sprite(water), 520, 268, (0, 16), 24))
     movers.append(stage.passing(_boat(stage), 226, 22, stage.random.random(), 90))
     return _background(stage, paint, stage.colour(0.35, 0.8, 0.04)), movers
 

@@ -1,4 +1,4 @@
-"""The moment of a picture, written into its lowest lines for machines: the burnt-in clock that needs no reading glasses.
+"""The moment of a picture, written into its lowest lines for machines to read, beside the clock for people.
 
 A row of 32 cells across the full width, dark or bright: Unix milliseconds modulo 2**27 (37 hours), highest bit first,
 then five bits of check. Cells are large enough to survive the encoder. Drawn by `picture`; read back from decoded
@@ -23,7 +23,7 @@ def cells(milliseconds: int) -> list[bool]:
 
 
 def read(luma: Sequence[int]) -> int | None:
-    """The moment, from the brightness (0–255) at the middle of each of the 32 cells; None where the check fails."""
+    """The moment, from the brightness (0 to 255) at the middle of each of the 32 cells; None where the check fails."""
     threshold = (DARK + BRIGHT) / 2
     word = 0
     for value in luma:
