@@ -1,0 +1,135 @@
+"""Third-party cameras for the tests: each a process with GStreamer's RTSP server in it, told what to do from here."""
+
+import dataclasses
+import json
+import select
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+PROBE = """
+import gi
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import Gst, GstRtspServer
+Gst.init(None)
+elements = ("x264enc", "rtph264pay", "rtppcmapay", "appsrc")
+raise SystemExit(0 if all(map(Gst.ElementFactory.find, elements)) else 1)
+"""
+ANSWER_SECONDS = 20.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CameraSettings:
+    """What `gst_camera` takes. `gop` is in frames; `number` is burnt into the picture; `session_limit` refuses more."""
+
+    number: int = 1
+    profile: str = "baseline"
+    gop: int = 15
+    fps: int = 15
+    width: int = 320
+    height: int = 240
+    kbps: int = 500
+    b_frames: int = 0
+    in_band: bool = False
+    audio: bool = False
+    auth: str | None = None
+    username: str = "viewer"
+    password: str = ""
+    session_limit: int | None = None
+    port: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CameraStats:
+    """As the camera counts: `sessions` that play now, the `sessions_most` at once, and `sessions_total` ever."""
+
+    connections: int
+    clients: int
+    describes: int
+    refused: int
+    sessions: int
+    sessions_most: int
+    sessions_total: int
+    frames: int
+
+
+def require_gstreamer() -> None:
+    """Skips the test where GStreamer's RTSP server is not installed."""
+    if subprocess.run([SYSTEM_PYTHON, "-c", PROBE], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        pytest.skip("GStreamer's RTSP server is missing: see tests/install-peers.sh")
+
+
+class Camera:
+    """One camera; its process ends with `stop`, or with the test's own process."""
+
+    def __init__(self, settings: CameraSettings) -> None:
+        self.settings = settings
+        self._process: subprocess.Popen[str] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Starts, or starts again on the port it had."""
+        script = Path(__file__).with_name("gst_camera.py")
+        arguments = json.dumps(dataclasses.asdict(self.settings))
+        self._process = subprocess.Popen(
+            [SYSTEM_PYTHON, script, arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        self.settings = dataclasses.replace(self.settings, port=self._answer()["port"])
+
+    @property
+    def url(self) -> str:
+        return f"rtsp://127.0.0.1:{self.settings.port}/live"
+
+    def stats(self) -> CameraStats:
+        return self._ask("stats")
+
+    def freeze(self) -> None:
+        """No more frames, while RTSP and its connections live on."""
+        self._ask("freeze")
+
+    def thaw(self) -> None:
+        self._ask("thaw")
+
+    def vanish(self) -> None:
+        """Falls silent from one moment to the next: no FIN, no RST, no answer to anything."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def come_back(self) -> None:
+        """After `vanish`: a camera that has just booted, which knows nothing of earlier sessions."""
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _ask(self, command: str) -> CameraStats:
+        stdin = self._running().stdin
+        assert stdin is not None
+        stdin.write(command + "\n")
+        return CameraStats(**self._answer())
+
+    def _answer(self) -> Any:
+        stdout = self._running().stdout
+        assert stdout is not None
+        ready, _, _ = select.select([stdout], [], [], ANSWER_SECONDS)
+        line = stdout.readline() if ready else ""
+        if not line:
+            pytest.fail(f"the camera said nothing within {ANSWER_SECONDS:g} s")
+        return json.loads(line)
+
+    def _running(self) -> subprocess.Popen[str]:
+        assert self._process is not None, "the camera is stopped"
+        return self._process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
