@@ -1,0 +1,417 @@
+"""What Pancar's operator reasons about: the resources people write, and the snapshot a plan is made from.
+
+The resources are the one home of their schema: manifests are parsed into them once (`manifests`), everything after that
+works on these frozen values, and every field carries the description that `kubectl explain` will show. Passwords live
+in `Secret` and `Credentials` alone, which print none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass as plain
+from dataclasses import field as plain_field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated, Final, NamedTuple, Self, TypeVar, cast, dataclass_transform
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
+
+from pancar_operator.values import (
+    Boolean,
+    Clock,
+    DnsLabel,
+    DnsName,
+    HttpUrl,
+    Integer,
+    LabelKey,
+    LabelValue,
+    Line,
+    Number,
+    RtspUrl,
+    Sentence,
+    TimeZone,
+)
+
+API_VERSION: Final = "pancar.dev/v1alpha1"
+CREDENTIALS_LABEL: Final = "pancar.dev/credentials"
+DEFAULT_NAMESPACE: Final = "default"
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def _schema(cls: type[T]) -> type[T]:
+    config = ConfigDict(extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
+    return cast("type[T]", dataclass(frozen=True, slots=True, kw_only=True, config=config)(cls))
+
+
+class Key(NamedTuple):
+    """What names an object of one kind."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Transport(StrEnum):
+    AUTO = "Auto"
+    TCP = "TCP"
+    UDP = "UDP"
+
+
+class Pull(StrEnum):
+    ALWAYS = "Always"
+    ON_DEMAND = "OnDemand"
+
+
+class Transcode(StrEnum):
+    AUTO = "Auto"
+    NEVER = "Never"
+
+
+class OwnerType(StrEnum):
+    GOVERNMENT = "Government"
+    RESIDENT = "Resident"
+    PRIVATE = "Private"
+
+
+class Exposure(StrEnum):
+    POD_IP = "PodIP"
+    HOST_PORT = "HostPort"
+    HOST_NETWORK = "HostNetwork"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+
+
+class Day(StrEnum):
+    MONDAY = "Monday"
+    TUESDAY = "Tuesday"
+    WEDNESDAY = "Wednesday"
+    THURSDAY = "Thursday"
+    FRIDAY = "Friday"
+    SATURDAY = "Saturday"
+    SUNDAY = "Sunday"
+
+
+@_schema
+class Metadata:
+    """What Kubernetes calls the object's metadata, as far as Pancar looks at it."""
+
+    name: Annotated[DnsName, Field(description="Name of the object, unique for its kind within the namespace.")]
+    namespace: Annotated[DnsLabel, Field(description="Namespace of the object.")] = DEFAULT_NAMESPACE
+    labels: Annotated[dict[LabelKey, LabelValue], Field(description="Labels, by which others select the object.")] = (
+        Field(default_factory=dict)
+    )
+    annotations: Annotated[dict[LabelKey, str], Field(description="Notes for tools; Pancar reads none.")] = Field(
+        default_factory=dict
+    )
+
+    @property
+    def key(self) -> Key:
+        return Key(self.namespace, self.name)
+
+
+@_schema
+class CredentialsRef:
+    """Points to the Secret with a camera's user name and password."""
+
+    name: Annotated[
+        DnsName,
+        Field(
+            description="Name of a Secret in the camera's namespace, labelled pancar.dev/credentials, with the keys "
+            "username and password."
+        ),
+    ]
+
+
+@_schema
+class Stream:
+    """One RTSP stream of a camera."""
+
+    url: Annotated[
+        RtspUrl,
+        Field(description="RTSP URL of the stream, without user name and password (see credentialsRef)."),
+    ]
+    transport: Annotated[
+        Transport,
+        Field(description="How RTP comes from the camera: TCP within the RTSP connection, UDP, or Auto."),
+    ] = Transport.AUTO
+
+
+@_schema
+class Onvif:
+    """The camera's ONVIF service."""
+
+    url: Annotated[
+        HttpUrl,
+        Field(description="URL of the ONVIF device service; the camera's credentialsRef is used there too."),
+    ]
+
+
+@_schema
+class Source:
+    """Where a camera's pictures come from."""
+
+    main: Annotated[Stream, Field(description="The full-size stream, pulled once and fanned out to every viewer.")]
+    sub: Annotated[Stream | None, Field(description="A smaller stream of the same camera, for crowded walls.")] = None
+    credentials_ref: Annotated[
+        CredentialsRef | None,
+        Field(description="The Secret with the camera's user name and password; none if it wants none."),
+    ] = None
+    max_sessions: Annotated[
+        Integer,
+        Field(ge=1, le=64, description="How many RTSP sessions the camera serves at once without failing."),
+    ] = 1
+    audio: Annotated[Boolean, Field(description="Whether the camera's sound may be passed on; off by default.")] = False
+    onvif: Annotated[Onvif | None, Field(description="The camera's ONVIF service, where it has one.")] = None
+
+
+@_schema
+class Owner:
+    """Whose camera it is."""
+
+    organisation: Annotated[Line, Field(description="The organisation or person the camera belongs to.")]
+    type: Annotated[OwnerType, Field(description="Whether the owner is Government, a Resident or Private.")]
+    contact: Annotated[Line | None, Field(description="How to reach the owner.")] = None
+
+
+@_schema
+class Provider:
+    """Who keeps the camera and its line in working order."""
+
+    name: Annotated[Line, Field(description="The organisation that mends the camera when it is down.")]
+    contact: Annotated[Line | None, Field(description="How to reach the provider, as shown when the camera fails.")] = (
+        None
+    )
+
+
+@_schema
+class Coordinates:
+    """A place on earth, WGS 84."""
+
+    latitude: Annotated[Number, Field(ge=-90, le=90, description="Degrees north.")]
+    longitude: Annotated[Number, Field(ge=-180, le=180, description="Degrees east.")]
+
+
+@_schema
+class Location:
+    """Where the camera stands."""
+
+    site: Annotated[Line | None, Field(description="The place with its own network the camera hangs on.")] = None
+    district: Annotated[Line | None, Field(description="District (kecamatan).")] = None
+    subdistrict: Annotated[Line | None, Field(description="Sub-district (kelurahan, desa).")] = None
+    coordinates: Annotated[Coordinates | None, Field(description="Where on the map.")] = None
+
+
+@_schema
+class PoolRef:
+    """Points to the RelayPool that shall pull the camera."""
+
+    name: Annotated[DnsName, Field(description="Name of the RelayPool.")]
+    namespace: Annotated[
+        DnsLabel | None,
+        Field(description="Namespace of the RelayPool; by default that of the installation's default pool."),
+    ] = None
+
+
+@_schema
+class Paused:
+    """Present where the camera is paused for privacy: it is not pulled, and nobody sees it."""
+
+    reason: Annotated[Sentence, Field(description="Why it is paused, as viewers read it.")]
+
+
+@_schema
+class MaintenanceWindow:
+    """A recurring time at which the camera may be down without an alarm."""
+
+    start: Annotated[Clock, Field(description="When it begins, HH:MM in timeZone.")]
+    end: Annotated[Clock, Field(description="When it ends, HH:MM; before start where it passes midnight.")]
+    days: Annotated[
+        tuple[Day, ...],
+        Field(max_length=7, description="Days on which it begins; every day where none is given."),
+    ] = ()
+    time_zone: Annotated[TimeZone, Field(description="Time zone of start and end.")] = "Asia/Jakarta"
+    reason: Annotated[Line | None, Field(description="What is done then.")] = None
+
+    @model_validator(mode="after")
+    def _has_length(self) -> Self:
+        if self.start == self.end:
+            raise PydanticCustomError("window", "must not end at the minute it starts")
+        if len(set(self.days)) != len(self.days):
+            raise PydanticCustomError("window", "must not name a day twice")
+        return self
+
+
+@_schema
+class CameraSpec:
+    """What shall hold for a camera."""
+
+    source: Annotated[Source, Field(description="Where the pictures come from.")]
+    title: Annotated[Line | None, Field(description="What the wall shows; the camera's name where absent.")] = None
+    owner: Annotated[Owner | None, Field(description="Whose camera it is.")] = None
+    provider: Annotated[Provider | None, Field(description="Who mends the camera and its line.")] = None
+    location: Annotated[Location | None, Field(description="Where the camera stands.")] = None
+    pool_ref: Annotated[
+        PoolRef | None,
+        Field(description="The RelayPool that pulls the camera; the installation's default pool where absent."),
+    ] = None
+    pull: Annotated[
+        Pull,
+        Field(description="Always keeps the stream pulled; OnDemand pulls it while somebody watches."),
+    ] = Pull.ALWAYS
+    transcode: Annotated[
+        Transcode,
+        Field(description="Auto transcodes what browsers cannot play; Never reports such a stream as a fault."),
+    ] = Transcode.AUTO
+    paused: Annotated[Paused | None, Field(description="The privacy switch: no pull, no pictures, a reason.")] = None
+    maintenance: Annotated[
+        tuple[MaintenanceWindow, ...],
+        Field(max_length=16, description="Recurring times at which the camera may be down without an alarm."),
+    ] = ()
+
+
+@_schema
+class Camera:
+    """A camera."""
+
+    metadata: Annotated[Metadata, Field(description="Name, namespace and labels.")]
+    spec: Annotated[CameraSpec, Field(description="What shall hold for the camera.")]
+
+    @property
+    def key(self) -> Key:
+        return self.metadata.key
+
+
+@_schema
+class Autoscaling:
+    """Bounds within which the number of relays follows the cameras."""
+
+    min: Annotated[Integer, Field(ge=0, le=1000, description="Fewest relays.")]
+    max: Annotated[Integer, Field(ge=1, le=1000, description="Most relays.")]
+    headroom: Annotated[Integer, Field(ge=0, le=100, description="Per cent of the capacity kept free.")] = 20
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        if self.min > self.max:
+            raise PydanticCustomError("autoscaling", "must not have a min above its max")
+        return self
+
+
+@_schema
+class RelayCapacity:
+    """What one relay of the pool may carry."""
+
+    cameras: Annotated[Integer, Field(ge=1, le=10_000, description="Cameras pulled.")] = 200
+    viewers: Annotated[Integer, Field(ge=1, le=100_000, description="Viewers served.")] = 1000
+    egress_mbps: Annotated[Integer, Field(ge=1, description="Megabits a second sent to viewers.")] = 4000
+    transcodes: Annotated[Integer, Field(ge=0, le=1000, description="Streams transcoded at once.")] = 4
+
+
+@_schema
+class Media:
+    """How viewers reach the relays' media port."""
+
+    exposure: Annotated[Exposure, Field(description="What the one UDP port of a relay is exposed by.")] = (
+        Exposure.POD_IP
+    )
+
+
+@_schema
+class RelayPoolSpec:
+    """What shall hold for a pool of relays."""
+
+    replicas: Annotated[Integer | None, Field(ge=0, le=1000, description="Number of relays.")] = None
+    autoscaling: Annotated[Autoscaling | None, Field(description="Bounds of the number of relays.")] = None
+    namespaces: Annotated[
+        tuple[Annotated[str, Field(max_length=63)], ...],
+        Field(max_length=256, description="Namespaces whose cameras the pool takes; * stands for any characters."),
+    ] = ("*",)
+    capacity: Annotated[RelayCapacity, Field(description="What one relay of the pool may carry.")] = RelayCapacity()
+    site: Annotated[Line | None, Field(description="The place with its own network the relays stand in.")] = None
+    media: Annotated[Media, Field(description="How viewers reach the relays' media port.")] = Media()
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.replicas is not None and self.autoscaling is not None:
+            raise PydanticCustomError("size", "must not have both replicas and autoscaling")
+        return self
+
+    def takes(self, namespace: str) -> bool:
+        return any(fnmatchcase(namespace, pattern) for pattern in self.namespaces)
+
+
+@_schema
+class RelayPool:
+    """Relays that are alike and share cameras among themselves."""
+
+    metadata: Annotated[Metadata, Field(description="Name, namespace and labels.")]
+    spec: Annotated[RelayPoolSpec, Field(description="What shall hold for the pool.")] = RelayPoolSpec()
+
+    @property
+    def key(self) -> Key:
+        return self.metadata.key
+
+
+@_schema
+class Secret:
+    """A Secret of Kubernetes' own, of which Pancar reads the user name and the password."""
+
+    metadata: Annotated[Metadata, Field(description="Name, namespace and labels.")]
+    type: Annotated[str, Field(description="Opaque, or kubernetes.io/basic-auth.")] = Field(
+        default="Opaque", repr=False
+    )
+    data: Annotated[dict[str, str], Field(description="Values in base64.")] = Field(default_factory=dict, repr=False)
+    string_data: Annotated[dict[str, str], Field(description="Values as they are; they win over data.")] = Field(
+        default_factory=dict, repr=False
+    )
+    immutable: Annotated[Boolean, Field(description="Whether Kubernetes refuses changes.")] = False
+
+
+@plain(frozen=True, slots=True)
+class Credentials:
+    """A camera's user name and password."""
+
+    username: str = plain_field(repr=False)
+    password: str = plain_field(repr=False)
+
+
+@plain(frozen=True, slots=True)
+class Manifests:
+    """All that was declared: what `manifests` reads from files."""
+
+    cameras: tuple[Camera, ...] = ()
+    pools: tuple[RelayPool, ...] = ()
+    credentials: Mapping[Key, Credentials] = plain_field(default_factory=dict)
+
+    def credentials_of(self, camera: Camera) -> Credentials | None:
+        """The credentials a camera refers to; None where it refers to none, or to one that is not there."""
+        ref = camera.spec.source.credentials_ref
+        return None if ref is None else self.credentials.get(Key(camera.key.namespace, ref.name))
+
+
+@plain(frozen=True, slots=True)
+class Relay:
+    """A relay that is attached, or was a moment ago."""
+
+    uid: str
+    pool: Key
+    # Cameras it says it can pull; 0 where it does not say.
+    cameras: int = 0
+    draining: bool = False
+
+
+@plain(frozen=True, slots=True)
+class Snapshot:
+    """All that a plan is made from."""
+
+    cameras: tuple[Camera, ...]
+    pools: tuple[RelayPool, ...]
+    relays: tuple[Relay, ...]
+    # The pool of cameras that name none.
+    default_pool: Key
+    # Where the plan before put each camera, by the relay's uid.
+    placed: Mapping[Key, str] = plain_field(default_factory=dict)
