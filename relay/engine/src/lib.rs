@@ -1,8 +1,24 @@
-//! The relay's packet engine.
+//! The relay's packet engine: RTSP in, SRTP out, on one socket and one thread.
+//!
+//! `hub` decides, `engine` moves bytes, this file is the Python face.
 
 pub mod demux;
+pub mod engine;
+pub mod event;
 pub mod floor;
 pub mod h264;
+pub mod hub;
+pub mod ice;
+pub mod media;
+pub mod numbering;
+pub mod pacer;
+#[cfg(feature = "python")]
+mod python;
 pub mod rtcp;
+pub mod rtsp;
+pub mod socket;
 pub mod srtp;
+pub mod stream;
 pub mod stun;
+pub mod transmit;
+pub mod viewer;

@@ -1,0 +1,356 @@
+//! The engine's thread: moves bytes between the socket, the pulls and the hub. Decides nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc as sync};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use retina::client::SessionGroup;
+use ring::rand::{SecureRandom, SystemRandom};
+use socket2::Socket;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, LocalSet};
+
+use crate::event::Event;
+use crate::hub::{Hub, Keys, Start, StreamStats, ViewerStats};
+use crate::ice::Ice;
+use crate::media::Negotiated;
+use crate::rtsp;
+use crate::socket::{self, Inbox, Outbox};
+
+/// Frames that may wait for the loop; beyond, the pull waits and the camera's TCP with it.
+const FRAMES: usize = 256;
+/// Datagram batches taken before frames get their turn.
+const RECEIVE_TURNS: usize = 8;
+/// How long TEARDOWN of the cameras is waited for at the end.
+const TEARDOWN: Duration = Duration::from_secs(2);
+/// Events kept for a process that does not take them; beyond, the oldest handshakes are lost and time out.
+const MAX_EVENTS: usize = 65_536;
+
+pub enum Command {
+    OpenStream(u64),
+    CloseStream(u64),
+    Pull(rtsp::Request),
+    StopPull(u64),
+    AddViewer { viewer: u64, stream: u64, ufrag: String, pwd: String, remote_ufrag: String, negotiated: Negotiated },
+    SendDtls { viewer: u64, datagram: Vec<u8> },
+    StartMedia { viewer: u64, keys: Keys, last_flight: Vec<u8>, close_notify: Vec<u8> },
+    RemoveViewer(u64),
+    Stats(sync::SyncSender<Stats>),
+    Close,
+}
+
+pub struct Stats {
+    pub streams: Vec<StreamStats>,
+    pub viewers: Vec<ViewerStats>,
+    pub dropped: u64,
+    pub rejected: u64,
+    pub gso: bool,
+}
+
+struct Shared {
+    events: Mutex<VecDeque<Event>>,
+    /// An eventfd, readable while events wait.
+    wake: OwnedFd,
+    started: Instant,
+    /// Milliseconds after `started` of the loop's last round.
+    beat: AtomicU64,
+}
+
+impl Shared {
+    fn publish(&self, events: impl Iterator<Item = Event>) {
+        let mut queue = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = queue.len();
+        queue.extend(events);
+        while queue.len() > MAX_EVENTS {
+            queue.pop_front();
+        }
+        if queue.len() > before {
+            let one = 1u64;
+            // SAFETY: eight bytes from a live u64; an eventfd at its limit is readable already.
+            unsafe { libc::write(self.wake.as_raw_fd(), (&raw const one).cast(), 8) };
+        }
+    }
+
+    fn take(&self) -> VecDeque<Event> {
+        let mut queue = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = 0u64;
+        // SAFETY: eight bytes into a live u64; non-blocking.
+        unsafe { libc::read(self.wake.as_raw_fd(), (&raw mut count).cast(), 8) };
+        std::mem::take(&mut *queue)
+    }
+}
+
+/// The engine as the rest of the process holds it.
+pub struct Engine {
+    commands: mpsc::UnboundedSender<Command>,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    ids: AtomicU64,
+    address: SocketAddr,
+}
+
+impl Engine {
+    pub fn start(address: SocketAddr) -> io::Result<Self> {
+        let socket = socket::bind(address)?;
+        let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        // SAFETY: a new descriptor that nobody else owns, or -1.
+        let wake = unsafe {
+            match libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) {
+                -1 => return Err(io::Error::last_os_error()),
+                fd => OwnedFd::from_raw_fd(fd),
+            }
+        };
+        let shared = Arc::new(Shared {
+            events: Mutex::default(),
+            wake,
+            started: Instant::now(),
+            beat: AtomicU64::new(0),
+        });
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("pancar-engine".into()).spawn(move || {
+            let local = LocalSet::new();
+            if let Err(error) = local.block_on(&runtime, run(socket, inbox, theirs)) {
+                // The heartbeat stops with this thread, and liveness with it.
+                eprintln!("pancar engine: {error}");
+            }
+        })?;
+        Ok(Self {
+            commands,
+            shared,
+            thread: Mutex::new(Some(thread)),
+            ids: AtomicU64::new(1),
+            address: bound,
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn wake_fd(&self) -> RawFd {
+        self.shared.wake.as_raw_fd()
+    }
+
+    pub fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Hands a command over; a closed engine takes none.
+    pub fn send(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+
+    pub fn events(&self) -> VecDeque<Event> {
+        self.shared.take()
+    }
+
+    /// Time since the thread last went round.
+    pub fn heartbeat(&self) -> Duration {
+        let beat = Duration::from_millis(self.shared.beat.load(Ordering::Relaxed));
+        self.shared.started.elapsed().saturating_sub(beat)
+    }
+
+    /// None where the thread does not answer within a second.
+    pub fn stats(&self) -> Option<Stats> {
+        let (reply, answer) = sync::sync_channel(1);
+        self.send(Command::Stats(reply));
+        answer.recv_timeout(Duration::from_secs(1)).ok()
+    }
+
+    pub fn close(&self) {
+        self.send(Command::Close);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The pulls that run, by stream.
+struct Pulls {
+    running: HashMap<u64, (u64, AbortHandle)>,
+    outlet: rtsp::Outlet,
+    group: Arc<SessionGroup>,
+}
+
+impl Pulls {
+    fn start(&mut self, request: rtsp::Request) {
+        self.stop(request.stream);
+        let (stream, pull) = (request.stream, request.pull);
+        let task = tokio::task::spawn_local(rtsp::pull(request, Arc::clone(&self.group), self.outlet.clone()));
+        self.running.insert(stream, (pull, task.abort_handle()));
+    }
+
+    /// Ends a stream's pull; dropping the session sends TEARDOWN.
+    fn stop(&mut self, stream: u64) {
+        if let Some((_, task)) = self.running.remove(&stream) {
+            task.abort();
+        }
+    }
+
+    fn current(&self, stream: u64, pull: u64) -> bool {
+        self.running.get(&stream).is_some_and(|(running, _)| *running == pull)
+    }
+}
+
+struct Shell {
+    hub: Hub,
+    out: Outbox,
+    pulls: Pulls,
+    random: SystemRandom,
+}
+
+async fn run(socket: Socket, mut commands: mpsc::UnboundedReceiver<Command>, shared: Arc<Shared>) -> io::Result<()> {
+    let (outlet, mut frames) = mpsc::channel(FRAMES);
+    let mut shell = Shell {
+        hub: Hub::new(Instant::now(), ntp_now()),
+        out: Outbox::new(&socket)?,
+        pulls: Pulls { running: HashMap::new(), outlet, group: Arc::default() },
+        random: SystemRandom::new(),
+    };
+    let socket = UdpSocket::from_std(socket.into())?;
+    let mut inbox = Inbox::default();
+    loop {
+        let deadline = tokio::time::Instant::from_std(shell.hub.deadline());
+        tokio::select! {
+            command = commands.recv() => match command {
+                None | Some(Command::Close) => break,
+                Some(command) => shell.command(command),
+            },
+            Some((stream, pull, message)) = frames.recv() => shell.message(stream, pull, message),
+            ready = socket.readable() => {
+                ready?;
+                shell.receive(&socket, &mut inbox)?;
+            },
+            () = tokio::time::sleep_until(deadline) => {}
+        }
+        while let Ok((stream, pull, message)) = frames.try_recv() {
+            shell.message(stream, pull, message);
+        }
+        shell.hub.timeout(Instant::now(), &mut shell.out);
+        shell.out.flush();
+        shared.publish(shell.hub.events());
+        shared.beat.store(shared.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+    shell.close().await;
+    Ok(())
+}
+
+impl Shell {
+    fn command(&mut self, command: Command) {
+        let now = Instant::now();
+        let (hub, out) = (&mut self.hub, &mut self.out);
+        match command {
+            Command::OpenStream(id) => hub.open_stream(id),
+            Command::CloseStream(id) => {
+                self.pulls.stop(id);
+                hub.close_stream(id, now, out);
+            }
+            Command::Pull(request) => self.pulls.start(request),
+            Command::StopPull(id) => self.pulls.stop(id),
+            Command::AddViewer { viewer, stream, ufrag, pwd, remote_ufrag, negotiated } => {
+                hub.add_viewer(viewer, stream, Ice::new(&ufrag, &pwd, &remote_ufrag, now), negotiated, now);
+            }
+            Command::SendDtls { viewer, datagram } => hub.send_dtls(viewer, &datagram, out),
+            Command::StartMedia { viewer, keys, last_flight, close_notify } => {
+                let Some(random) = random_start(&self.random) else { return };
+                let start = Start { keys, last_flight, close_notify, random };
+                // Lengths were checked where the keys came in.
+                let _ = hub.start_media(viewer, start, now, out);
+            }
+            Command::RemoveViewer(id) => hub.remove_viewer(id, now, out),
+            Command::Stats(reply) => {
+                let _ = reply.try_send(Stats {
+                    streams: hub.stream_stats(),
+                    viewers: hub.viewer_stats(),
+                    dropped: out.dropped(),
+                    rejected: hub.rejected(),
+                    gso: out.gso(),
+                });
+            }
+            Command::Close => {}
+        }
+    }
+
+    fn message(&mut self, stream: u64, pull: u64, message: rtsp::Message) {
+        if !self.pulls.current(stream, pull) {
+            return;
+        }
+        match message {
+            rtsp::Message::Started(video) => {
+                self.hub.rebase(stream);
+                self.hub.event(Event::PullStarted { stream, pull, video });
+            }
+            rtsp::Message::Changed(video) => self.hub.event(Event::VideoChanged { stream, pull, video }),
+            rtsp::Message::Frame { frame, lost } => {
+                self.hub.lost(stream, lost);
+                self.hub.frame(stream, frame, Instant::now(), &mut self.out);
+            }
+            rtsp::Message::Ended { fault, detail } => {
+                self.pulls.running.remove(&stream);
+                self.hub.event(Event::PullEnded { stream, pull, fault, detail });
+            }
+        }
+    }
+
+    /// Takes the datagrams that wait, up to a bound.
+    fn receive(&mut self, socket: &UdpSocket, inbox: &mut Inbox) -> io::Result<()> {
+        let fd = socket.as_raw_fd();
+        for _ in 0..RECEIVE_TURNS {
+            let now = Instant::now();
+            let (hub, out) = (&mut self.hub, &mut self.out);
+            let take = || inbox.receive(fd, |from, datagram| hub.datagram(from, datagram, now, out));
+            match socket.try_io(Interest::READABLE, take) {
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // A peer's ICMP error, or a signal: nothing of it concerns the socket.
+                Err(e) if matches!(e.raw_os_error(), Some(libc::ECONNREFUSED | libc::EINTR)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    async fn close(mut self) {
+        let now = Instant::now();
+        for stream in self.hub.stream_stats() {
+            self.pulls.stop(stream.stream);
+            self.hub.close_stream(stream.stream, now, &mut self.out);
+        }
+        self.out.flush();
+        // Lets the aborted tasks drop their sessions, which begins their TEARDOWN.
+        tokio::task::yield_now().await;
+        let _ = tokio::time::timeout(TEARDOWN, self.pulls.group.await_teardown()).await;
+    }
+}
+
+/// Initial sequence number and timestamp offset (RFC 3550, 5.1).
+fn random_start(random: &SystemRandom) -> Option<(u16, u32)> {
+    let mut bytes = [0; 6];
+    random.fill(&mut bytes).ok()?;
+    let [a, b, timestamp @ ..] = bytes;
+    Some((u16::from_be_bytes([a, b]), u32::from_be_bytes(timestamp)))
+}
+
+/// Now as 32.32 fixed point NTP time (RFC 3550, 4).
+fn ntp_now() -> u64 {
+    const NTP_TO_UNIX: u64 = 2_208_988_800;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let fraction = (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
+    ((now.as_secs() + NTP_TO_UNIX) << 32) + fraction
+}

@@ -1,0 +1,373 @@
+//! The fan-out: streams, their viewers, and what each datagram and frame does to them.
+//!
+//! Driving contract: one caller, on one thread. Give it every datagram, frame and command with the time it happened,
+//! call `timeout` at or after `deadline`, and take `events` after each call. It writes datagrams into the [`Transmit`]
+//! it is given and never waits, reads a clock or touches a socket.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::demux::{self, Kind};
+use crate::event::{EndReason, Event};
+use crate::h264::Packetized;
+use crate::ice::Ice;
+use crate::media::{Media, Negotiated};
+use crate::pacer;
+use crate::rtcp;
+use crate::srtp;
+use crate::stream::{self, Stream};
+use crate::stun;
+use crate::transmit::Transmit;
+use crate::viewer::{Dtls, Viewer};
+
+/// How often expiry and reports are looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+
+struct Watched {
+    stream: Stream,
+    viewers: Vec<u64>,
+}
+
+/// SRTP master keys of both directions, from the DTLS exporter (RFC 5764, 4.2).
+pub struct Keys {
+    pub profile: srtp::Profile,
+    pub send: (Vec<u8>, Vec<u8>),
+    pub receive: (Vec<u8>, Vec<u8>),
+}
+
+/// What a viewer starts its media with.
+pub struct Start {
+    pub keys: Keys,
+    pub last_flight: Vec<u8>,
+    pub close_notify: Vec<u8>,
+    /// Initial sequence number and timestamp offset.
+    pub random: (u16, u32),
+}
+
+pub struct StreamStats {
+    pub stream: u64,
+    pub viewers: usize,
+    pub counters: stream::Counters,
+    pub last_frame: Option<Instant>,
+}
+
+pub struct ViewerStats {
+    pub viewer: u64,
+    pub stream: u64,
+    pub address: Option<SocketAddr>,
+    pub counters: crate::media::Counters,
+}
+
+pub struct Hub {
+    streams: HashMap<u64, Watched>,
+    viewers: HashMap<u64, Viewer>,
+    by_ufrag: HashMap<Box<str>, u64>,
+    by_address: HashMap<SocketAddr, u64>,
+    /// Viewers that catch up from the cache.
+    bursting: Vec<u64>,
+    next_burst: Option<Instant>,
+    next_sweep: Instant,
+    /// An instant and the NTP time it stands for.
+    epoch: (Instant, u64),
+    events: Vec<Event>,
+    scratch: Vec<u8>,
+    rejected: u64,
+}
+
+impl Hub {
+    /// `ntp`: 32.32 fixed point NTP time of `now`.
+    pub fn new(now: Instant, ntp: u64) -> Self {
+        Self {
+            streams: HashMap::new(),
+            viewers: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            by_address: HashMap::new(),
+            bursting: Vec::new(),
+            next_burst: None,
+            next_sweep: now + SWEEP,
+            epoch: (now, ntp),
+            events: Vec::new(),
+            scratch: Vec::new(),
+            rejected: 0,
+        }
+    }
+
+    pub fn events(&mut self) -> std::vec::Drain<'_, Event> {
+        self.events.drain(..)
+    }
+
+    pub fn event(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// When `timeout` is due at the latest.
+    pub fn deadline(&self) -> Instant {
+        self.next_burst.map_or(self.next_sweep, |at| at.min(self.next_sweep))
+    }
+
+    pub fn open_stream(&mut self, id: u64) {
+        self.streams.insert(id, Watched { stream: Stream::new(), viewers: Vec::new() });
+    }
+
+    pub fn close_stream<T: Transmit>(&mut self, id: u64, now: Instant, out: &mut T) {
+        let Some(watched) = self.streams.get(&id) else { return };
+        for viewer in watched.viewers.clone() {
+            self.remove_viewer(viewer, now, out);
+            self.events.push(Event::ViewerEnded { viewer, reason: EndReason::StreamClosed });
+        }
+        self.streams.remove(&id);
+    }
+
+    /// A new pull feeds the stream: its timestamps go on from where the old one's ended.
+    pub fn rebase(&mut self, id: u64) {
+        if let Some(watched) = self.streams.get_mut(&id) {
+            watched.stream.rebase();
+        }
+    }
+
+    pub fn lost(&mut self, id: u64, packets: u64) {
+        if let Some(watched) = self.streams.get_mut(&id) {
+            watched.stream.counters.packets_lost += packets;
+        }
+    }
+
+    /// A frame of a stream: kept, and sent to every viewer at the live edge.
+    pub fn frame<T: Transmit>(&mut self, id: u64, frame: SourceFrame, now: Instant, out: &mut T) {
+        let Some(watched) = self.streams.get_mut(&id) else { return };
+        if frame.packets.ends.is_empty() {
+            return;
+        }
+        watched.stream.counters.bytes += frame.bytes;
+        let frame = watched.stream.push(frame.packets, frame.timestamp, frame.key, now);
+        for viewer in &watched.viewers {
+            let Some(viewer) = self.viewers.get_mut(viewer) else { continue };
+            if let (Some(media), Some(to)) = (viewer.media.as_mut(), viewer.ice.selected()) {
+                media.frame(frame, to, out);
+            }
+        }
+    }
+
+    /// Admits a viewer; false where its stream is gone.
+    pub fn add_viewer(&mut self, id: u64, stream: u64, ice: Ice, negotiated: Negotiated, now: Instant) {
+        let Some(watched) = self.streams.get_mut(&stream) else {
+            self.events.push(Event::ViewerEnded { viewer: id, reason: EndReason::StreamClosed });
+            return;
+        };
+        watched.viewers.push(id);
+        self.by_ufrag.insert(ice.local_ufrag().into(), id);
+        self.viewers.insert(id, Viewer::new(stream, ice, negotiated));
+        self.next_sweep = self.next_sweep.min(now + SWEEP);
+    }
+
+    /// Says goodbye (BYE, close_notify) and forgets the viewer.
+    pub fn remove_viewer<T: Transmit>(&mut self, id: u64, now: Instant, out: &mut T) {
+        let ntp = self.ntp(now);
+        let Some(mut viewer) = self.viewers.remove(&id) else { return };
+        self.by_ufrag.remove(viewer.ice.local_ufrag());
+        for address in viewer.ice.proven() {
+            if self.by_address.get(address) == Some(&id) {
+                self.by_address.remove(address);
+            }
+        }
+        let Some(watched) = self.streams.get_mut(&viewer.stream) else { return };
+        watched.viewers.retain(|v| *v != id);
+        let (Some(to), Some(media)) = (viewer.ice.selected(), viewer.media.as_mut()) else { return };
+        if let Some(packet) = media.bye(&watched.stream, ntp, now) {
+            out.datagram(to, &packet);
+        }
+        if let Some(packet) = viewer.close_notify() {
+            out.datagram(to, packet);
+        }
+    }
+
+    /// Sends a handshake datagram to where the viewer's last one came from.
+    pub fn send_dtls<T: Transmit>(&mut self, id: u64, datagram: &[u8], out: &mut T) {
+        let to = self.viewers.get(&id).and_then(Viewer::dtls_address);
+        if let Some(to) = to.filter(|_| !datagram.is_empty()) {
+            out.datagram(to, datagram);
+        }
+    }
+
+    /// The handshake is done: the burst starts. Errors: keys that do not fit their profile.
+    pub fn start_media<T: Transmit>(
+        &mut self,
+        id: u64,
+        start: Start,
+        now: Instant,
+        out: &mut T,
+    ) -> Result<(), srtp::KeyError> {
+        let Some(viewer) = self.viewers.get_mut(&id) else { return Ok(()) };
+        let Some(watched) = self.streams.get(&viewer.stream) else { return Ok(()) };
+        let keys = &start.keys;
+        let sender = srtp::Sender::new(keys.profile, &keys.send.0, &keys.send.1)?;
+        let receiver = srtp::Receiver::new(keys.profile, &keys.receive.0, &keys.receive.1)?;
+        // Taken, so that a second call cannot seal under the same keys from the start again.
+        let Some(negotiated) = viewer.negotiated.take() else { return Ok(()) };
+        let media = Media::new(&negotiated, sender, receiver, start.random, &watched.stream, now);
+        viewer.start(media, start.last_flight, start.close_notify);
+        self.bursting.push(id);
+        self.burst(now, out);
+        Ok(())
+    }
+
+    /// Brings those that catch up further.
+    fn burst<T: Transmit>(&mut self, now: Instant, out: &mut T) {
+        let (viewers, streams) = (&mut self.viewers, &self.streams);
+        self.bursting.retain(|id| {
+            let Some(viewer) = viewers.get_mut(id) else { return false };
+            let Some(watched) = streams.get(&viewer.stream) else { return false };
+            let Some(media) = viewer.media.as_mut() else { return false };
+            if let Some(to) = viewer.ice.selected() {
+                media.burst(&watched.stream, to, now, out);
+            }
+            media.bursting()
+        });
+        self.next_burst = (!self.bursting.is_empty()).then(|| now + pacer::TICK);
+    }
+
+    /// What `deadline` was about: bursts, reports, expiry.
+    pub fn timeout<T: Transmit>(&mut self, now: Instant, out: &mut T) {
+        if self.next_burst.is_some_and(|at| at <= now) {
+            self.burst(now, out);
+        }
+        if self.next_sweep > now {
+            return;
+        }
+        self.next_sweep = now + SWEEP;
+        let ntp = self.ntp(now);
+        let mut expired = Vec::new();
+        for (id, viewer) in &mut self.viewers {
+            if viewer.ice.expires() <= now {
+                expired.push(*id);
+                continue;
+            }
+            let (Some(media), Some(to)) = (viewer.media.as_mut(), viewer.ice.selected()) else { continue };
+            if media.next_report() > now {
+                continue;
+            }
+            let Some(watched) = self.streams.get(&viewer.stream) else { continue };
+            if let Some(packet) = media.report(&watched.stream, ntp, now) {
+                out.datagram(to, &packet);
+            }
+        }
+        for id in expired {
+            self.remove_viewer(id, now, out);
+            self.events.push(Event::ViewerEnded { viewer: id, reason: EndReason::Expired });
+        }
+    }
+
+    /// A datagram off the socket; sealed RTCP is opened in place.
+    pub fn datagram<T: Transmit>(&mut self, from: SocketAddr, datagram: &mut [u8], now: Instant, out: &mut T) {
+        let taken = match demux::classify(datagram) {
+            Kind::Stun => self.stun(from, datagram, now, out),
+            Kind::Dtls => self.dtls(from, datagram, now, out),
+            Kind::Rtcp => self.rtcp(from, datagram, now, out),
+            Kind::Rtp | Kind::Other => None,
+        };
+        if taken.is_none() {
+            self.rejected += 1;
+        }
+    }
+
+    fn stun<T: Transmit>(&mut self, from: SocketAddr, datagram: &[u8], now: Instant, out: &mut T) -> Option<()> {
+        let request = stun::parse(datagram).ok().filter(|m| m.class == stun::Class::Request)?;
+        let id = *self.by_ufrag.get(request.ufrags()?.0)?;
+        let viewer = self.viewers.get_mut(&id)?;
+        if !viewer.ice.authenticates(&request) {
+            return None;
+        }
+        self.scratch.clear();
+        let transaction = request.transaction_id;
+        if request.unknown_required().next().is_some() {
+            stun::unknown_attributes(transaction, request.unknown_required(), viewer.ice.key(), &mut self.scratch);
+        } else if request.ice_controlled.is_some() {
+            // RFC 8445, 7.3.1.1: a lite agent is always the controlled one.
+            stun::error(transaction, 487, "Role Conflict", Some(viewer.ice.key()), &mut self.scratch);
+        } else {
+            let accepted = viewer.ice.accept(from, request.use_candidate, now);
+            stun::success(transaction, from, viewer.ice.key(), &mut self.scratch);
+            self.by_address.insert(from, id);
+            if let Some(evicted) = accepted.evicted {
+                self.by_address.remove(&evicted);
+            }
+        }
+        out.datagram(from, &self.scratch);
+        Some(())
+    }
+
+    fn dtls<T: Transmit>(&mut self, from: SocketAddr, datagram: &[u8], now: Instant, out: &mut T) -> Option<()> {
+        let id = *self.by_address.get(&from)?;
+        match self.viewers.get_mut(&id)?.dtls(from, datagram, now) {
+            Dtls::Handshake => self.events.push(Event::Dtls { viewer: id, datagram: datagram.to_vec() }),
+            Dtls::Resend(flight) => out.datagram(from, flight),
+            Dtls::Ignore => {}
+        }
+        Some(())
+    }
+
+    fn rtcp<T: Transmit>(&mut self, from: SocketAddr, datagram: &mut [u8], now: Instant, out: &mut T) -> Option<()> {
+        let id = *self.by_address.get(&from)?;
+        let ntp_middle = (self.ntp(now) >> 16) as u32;
+        let viewer = self.viewers.get_mut(&id)?;
+        let (media, to) = (viewer.media.as_mut()?, viewer.ice.selected()?);
+        let stream = &self.streams.get(&viewer.stream)?.stream;
+        let ssrc = media.ssrc();
+        self.scratch.clear();
+        self.scratch.extend_from_slice(media.open_rtcp(datagram).ok()?);
+        for packet in rtcp::parse(&self.scratch) {
+            match packet {
+                rtcp::Packet::Nack { media_ssrc, lost } if media_ssrc == ssrc => {
+                    media.resend(lost, stream, to, now, out);
+                }
+                rtcp::Packet::ReceiverReport { blocks, .. } | rtcp::Packet::SenderReport { blocks, .. } => {
+                    for block in blocks.filter(|b| b.ssrc == ssrc) {
+                        media.reported(&block, ntp_middle);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Some(())
+    }
+
+    fn ntp(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.epoch.0);
+        let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+        self.epoch.1.wrapping_add((since.as_secs() << 32) + fraction)
+    }
+
+    pub fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    pub fn stream_stats(&self) -> Vec<StreamStats> {
+        let stats = |(id, watched): (&u64, &Watched)| StreamStats {
+            stream: *id,
+            viewers: watched.viewers.len(),
+            counters: watched.stream.counters,
+            last_frame: watched.stream.newest().map(|f| f.arrived),
+        };
+        self.streams.iter().map(stats).collect()
+    }
+
+    pub fn viewer_stats(&self) -> Vec<ViewerStats> {
+        let stats = |(id, viewer): (&u64, &Viewer)| ViewerStats {
+            viewer: *id,
+            stream: viewer.stream,
+            address: viewer.ice.selected(),
+            counters: viewer.media.as_ref().map(|m| m.counters).unwrap_or_default(),
+        };
+        self.viewers.iter().map(stats).collect()
+    }
+}
+
+/// A frame as it comes from a camera, packetised.
+pub struct SourceFrame {
+    pub packets: Packetized,
+    /// The source's own clock, 90 kHz, extended to 64 bits.
+    pub timestamp: i64,
+    pub key: bool,
+    /// Of H.264, before packetising.
+    pub bytes: u64,
+}

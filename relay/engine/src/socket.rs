@@ -1,0 +1,323 @@
+//! The relay's one UDP socket: receives with recvmmsg, sends batches of UDP_SEGMENT messages with sendmmsg.
+//!
+//! Non-blocking; the engine's loop waits for readability. What the kernel will not take after a short wait is dropped
+//! and counted: the source never waits for a viewer.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of, zeroed};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::ptr;
+
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+
+use crate::transmit::Transmit;
+
+const RECEIVE_BATCH: usize = 32;
+/// The largest datagram taken: DTLS flights and STUN are well below; a longer one arrives cut and fails to parse.
+const RECEIVE_SIZE: usize = 2048;
+const SEND_BATCH: usize = 64;
+/// Bytes of a send batch: stays in the second-level cache.
+const SEND_BYTES: usize = 256 << 10;
+const BUFFER: usize = 4 << 20;
+/// How long a full send buffer is waited for, in milliseconds, before the rest of the batch is dropped.
+const PATIENCE_MS: libc::c_int = 2;
+const CONTROL: usize = 64;
+
+/// Binds a UDP socket; an IPv6 wildcard takes IPv4 as well.
+pub fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // Best effort: the kernel caps these at net.core.{r,w}mem_max.
+    let _ = socket.set_send_buffer_size(BUFFER);
+    let _ = socket.set_recv_buffer_size(BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Buffers for receiving.
+pub struct Inbox {
+    data: Box<[[u8; RECEIVE_SIZE]]>,
+    addresses: Box<[SockAddrStorage]>,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self {
+            data: vec![[0; RECEIVE_SIZE]; RECEIVE_BATCH].into_boxed_slice(),
+            addresses: (0..RECEIVE_BATCH).map(|_| SockAddrStorage::zeroed()).collect(),
+        }
+    }
+}
+
+impl Inbox {
+    /// Receives what is there, at most a batch, and hands each datagram to `take`. Returns how many; `WouldBlock`
+    /// when there is nothing.
+    pub fn receive(&mut self, fd: RawFd, mut take: impl FnMut(SocketAddr, &mut [u8])) -> io::Result<usize> {
+        // SAFETY: iovec, mmsghdr are plain data; zero is a valid value of each.
+        let mut vectors: [libc::iovec; RECEIVE_BATCH] = unsafe { zeroed() };
+        let mut headers: [libc::mmsghdr; RECEIVE_BATCH] = unsafe { zeroed() };
+        for i in 0..RECEIVE_BATCH {
+            vectors[i] = libc::iovec { iov_base: self.data[i].as_mut_ptr().cast(), iov_len: RECEIVE_SIZE };
+            let header = &mut headers[i].msg_hdr;
+            header.msg_iov = &raw mut vectors[i];
+            header.msg_iovlen = 1;
+            header.msg_name = (&raw mut self.addresses[i]).cast();
+            header.msg_namelen = size_of::<SockAddrStorage>() as libc::socklen_t;
+        }
+        // SAFETY: every pointer in `headers` outlives the call and covers the length given with it.
+        let count = unsafe {
+            libc::recvmmsg(fd, headers.as_mut_ptr(), RECEIVE_BATCH as u32, libc::MSG_DONTWAIT as _, ptr::null_mut())
+        };
+        if count < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let count = count as usize;
+        for i in 0..count {
+            let (header, len) = (&headers[i].msg_hdr, headers[i].msg_len as usize);
+            if header.msg_flags & libc::MSG_TRUNC != 0 {
+                continue;
+            }
+            // SAFETY: the kernel wrote an address of `msg_namelen` bytes into this storage.
+            let from = unsafe { SockAddr::new(ptr::read(&raw const self.addresses[i]), header.msg_namelen) };
+            if let Some(from) = from.as_socket() {
+                take(canonical(from), &mut self.data[i][..len.min(RECEIVE_SIZE)]);
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// An IPv4 address that came in over an IPv6 socket, as what it is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+struct Message {
+    to: SockAddr,
+    start: usize,
+    len: usize,
+    segment: usize,
+}
+
+/// Messages gathered in one buffer, sent together.
+pub struct Outbox {
+    fd: RawFd,
+    ipv6: bool,
+    buffer: Box<[u8]>,
+    used: usize,
+    messages: Vec<Message>,
+    gso: bool,
+    dropped: u64,
+}
+
+impl Outbox {
+    pub fn new(socket: &Socket) -> io::Result<Self> {
+        Ok(Self {
+            fd: socket.as_raw_fd(),
+            ipv6: socket.local_addr()?.is_ipv6(),
+            buffer: vec![0; SEND_BYTES].into_boxed_slice(),
+            used: 0,
+            messages: Vec::with_capacity(SEND_BATCH),
+            gso: true,
+            dropped: 0,
+        })
+    }
+
+    /// Datagrams that were not sent.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    pub fn gso(&self) -> bool {
+        self.gso
+    }
+
+    /// Sends all that is gathered.
+    pub fn flush(&mut self) {
+        let mut done = 0;
+        while done < self.messages.len() {
+            if self.gso {
+                done += self.send(done, SEND_BATCH);
+            } else {
+                self.send_split(done);
+                done += 1;
+            }
+        }
+        self.messages.clear();
+        self.used = 0;
+    }
+
+    /// Sends up to `count` messages from `first` on; returns how many are done with, sent or dropped.
+    fn send(&mut self, first: usize, count: usize) -> usize {
+        let messages = &self.messages[first..self.messages.len().min(first + count)];
+        let datagrams: Vec<Datagram<'_>> = messages
+            .iter()
+            .map(|m| Datagram { to: &m.to, data: &self.buffer[m.start..m.start + m.len], segment: m.segment })
+            .collect();
+        match send_batch(self.fd, &datagrams) {
+            Ok(sent) => sent,
+            // The device takes no segmented sends (EIO: no checksum offload; EINVAL: a kernel or path without it).
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EIO | libc::EINVAL)) && messages[0].len > messages[0].segment => {
+                self.gso = false;
+                0
+            }
+            Err(e) => {
+                let lost = if e.kind() == io::ErrorKind::WouldBlock { messages } else { &messages[..1] };
+                self.dropped += lost.iter().map(|m| m.len.div_ceil(m.segment) as u64).sum::<u64>();
+                lost.len()
+            }
+        }
+    }
+
+    /// Sends one message datagram by datagram.
+    fn send_split(&mut self, index: usize) {
+        let message = &self.messages[index];
+        let data = &self.buffer[message.start..message.start + message.len];
+        let datagrams: Vec<Datagram<'_>> = data
+            .chunks(message.segment)
+            .map(|data| Datagram { to: &message.to, data, segment: data.len() })
+            .collect();
+        let mut done = 0;
+        while done < datagrams.len() {
+            match send_batch(self.fd, &datagrams[done..]) {
+                Ok(sent) => done += sent,
+                Err(_) => {
+                    self.dropped += (datagrams.len() - done) as u64;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Transmit for Outbox {
+    fn message(&mut self, to: SocketAddr, segment: usize, len: usize) -> &mut [u8] {
+        if self.messages.len() == SEND_BATCH || self.used + len > SEND_BYTES {
+            self.flush();
+        }
+        let to = match to {
+            SocketAddr::V4(v4) if self.ipv6 => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+            to => to,
+        };
+        let start = self.used;
+        self.used += len;
+        self.messages.push(Message { to: to.into(), start, len, segment: segment.max(1) });
+        &mut self.buffer[start..start + len]
+    }
+}
+
+struct Datagram<'a> {
+    to: &'a SockAddr,
+    data: &'a [u8],
+    segment: usize,
+}
+
+#[repr(align(8))]
+#[derive(Clone, Copy)]
+struct Control([MaybeUninit<u8>; CONTROL]);
+
+/// One sendmmsg, at most [`SEND_BATCH`] messages. Returns how many the kernel took, at least one; waits a little where
+/// its buffer is full.
+fn send_batch(fd: RawFd, datagrams: &[Datagram<'_>]) -> io::Result<usize> {
+    let count = datagrams.len().min(SEND_BATCH);
+    // SAFETY: iovec and mmsghdr are plain data; zero is a valid value of each.
+    let mut vectors: [libc::iovec; SEND_BATCH] = unsafe { zeroed() };
+    let mut headers: [libc::mmsghdr; SEND_BATCH] = unsafe { zeroed() };
+    let mut controls = [Control([MaybeUninit::zeroed(); CONTROL]); SEND_BATCH];
+    for (i, datagram) in datagrams[..count].iter().enumerate() {
+        vectors[i] = libc::iovec { iov_base: datagram.data.as_ptr().cast_mut().cast(), iov_len: datagram.data.len() };
+        let header = &mut headers[i].msg_hdr;
+        header.msg_iov = &raw mut vectors[i];
+        header.msg_iovlen = 1;
+        header.msg_name = datagram.to.as_ptr().cast_mut().cast();
+        header.msg_namelen = datagram.to.len();
+        if datagram.data.len() > datagram.segment {
+            segment(header, &mut controls[i], datagram.segment as u16);
+        }
+    }
+    loop {
+        // SAFETY: every pointer in `headers` outlives the call and covers the length given with it.
+        let sent = unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), count as u32, libc::MSG_DONTWAIT as _) };
+        if sent >= 0 {
+            return Ok(sent as usize);
+        }
+        let error = io::Error::last_os_error();
+        match error.kind() {
+            io::ErrorKind::Interrupted => {}
+            io::ErrorKind::WouldBlock if writable(fd) => {}
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Asks the kernel to cut the message every `size` bytes (udp(7), UDP_SEGMENT).
+fn segment(header: &mut libc::msghdr, control: &mut Control, size: u16) {
+    // SAFETY: CMSG_SPACE of two bytes is below CONTROL, and the buffer is aligned for cmsghdr.
+    unsafe {
+        header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as u32) as _;
+        let message = libc::CMSG_FIRSTHDR(header);
+        (*message).cmsg_level = libc::SOL_UDP;
+        (*message).cmsg_type = libc::UDP_SEGMENT;
+        (*message).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as u32) as _;
+        ptr::write_unaligned(libc::CMSG_DATA(message).cast::<u16>(), size);
+    }
+}
+
+fn writable(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one pollfd, which outlives the call.
+    unsafe { libc::poll(&raw mut poll, 1, PATIENCE_MS) == 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    fn receive_all(socket: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let mut buffer = [0; 2048];
+        (0..count).map(|_| { let n = socket.recv(&mut buffer).unwrap(); buffer[..n].to_vec() }).collect()
+    }
+
+    #[test]
+    fn a_message_arrives_in_segments_with_and_without_gso() {
+        let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut outbox = Outbox::new(&socket).unwrap();
+        for gso in [true, false] {
+            outbox.gso = gso;
+            let room = outbox.message(sink.local_addr().unwrap(), 100, 250);
+            for (i, byte) in room.iter_mut().enumerate() {
+                *byte = i as u8;
+            }
+            outbox.flush();
+            let sizes: Vec<usize> = receive_all(&sink, 3).iter().map(Vec::len).collect();
+            assert_eq!(sizes, [100, 100, 50]);
+        }
+        assert_eq!(outbox.dropped(), 0);
+    }
+
+    #[test]
+    fn ipv4_peers_of_a_dual_stack_socket_are_ipv4_addresses() {
+        let Ok(socket) = bind("[::]:0".parse().unwrap()) else { return };
+        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.send_to(b"hello", ("127.0.0.1", port)).unwrap();
+        assert!(writable(socket.as_raw_fd()));
+        std::thread::sleep(Duration::from_millis(20));
+        let mut seen = Vec::new();
+        Inbox::default().receive(socket.as_raw_fd(), |from, data| seen.push((from, data.to_vec()))).unwrap();
+        assert_eq!(seen, [(peer.local_addr().unwrap(), b"hello".to_vec())]);
+        let mut outbox = Outbox::new(&socket).unwrap();
+        outbox.datagram(seen[0].0, b"back");
+        outbox.flush();
+        assert_eq!(receive_all(&peer, 1), [b"back".to_vec()]);
+    }
+}

@@ -1,0 +1,98 @@
+//! One viewer: its ICE state, its DTLS leftovers and, once the keys are there, its media. Pure; owned by the hub.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::ice::Ice;
+use crate::media::{Media, Negotiated};
+
+/// Handshake datagrams of one viewer that are passed on; a handshake takes about six.
+const MAX_HANDSHAKE: u32 = 200;
+/// How often the last flight is sent again.
+const FLIGHT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// DTLS content types (RFC 6347, 4.1).
+const ALERT: u8 = 21;
+const HANDSHAKE: u8 = 22;
+
+/// All that is kept of a DTLS association once its keys are exported.
+struct Leftovers {
+    last_flight: Box<[u8]>,
+    close_notify: Box<[u8]>,
+    flight_sent: Option<Instant>,
+}
+
+pub struct Viewer {
+    pub stream: u64,
+    pub ice: Ice,
+    pub media: Option<Box<Media>>,
+    pub negotiated: Option<Negotiated>,
+    leftovers: Option<Leftovers>,
+    dtls_from: Option<SocketAddr>,
+    handshake_datagrams: u32,
+}
+
+/// What to do with a DTLS datagram.
+pub enum Dtls<'a> {
+    /// Pass it to the handshake.
+    Handshake,
+    /// Answer with these bytes.
+    Resend(&'a [u8]),
+    Ignore,
+}
+
+impl Viewer {
+    pub fn new(stream: u64, ice: Ice, negotiated: Negotiated) -> Self {
+        Self {
+            stream,
+            ice,
+            media: None,
+            negotiated: Some(negotiated),
+            leftovers: None,
+            dtls_from: None,
+            handshake_datagrams: 0,
+        }
+    }
+
+    /// Where handshake datagrams go: to where the last one came from.
+    pub fn dtls_address(&self) -> Option<SocketAddr> {
+        self.dtls_from.or(self.ice.selected())
+    }
+
+    /// Takes a DTLS datagram from a proven address.
+    pub fn dtls(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> Dtls<'_> {
+        let Some(leftovers) = &mut self.leftovers else {
+            self.dtls_from = Some(from);
+            self.handshake_datagrams += 1;
+            return if self.handshake_datagrams <= MAX_HANDSHAKE { Dtls::Handshake } else { Dtls::Ignore };
+        };
+        match datagram.first() {
+            Some(&HANDSHAKE) => {
+                let due = leftovers.flight_sent.is_none_or(|at| now.saturating_duration_since(at) >= FLIGHT_INTERVAL);
+                if !due {
+                    return Dtls::Ignore;
+                }
+                leftovers.flight_sent = Some(now);
+                Dtls::Resend(&leftovers.last_flight)
+            }
+            Some(&ALERT) => {
+                self.ice.hint_of_close(now);
+                Dtls::Ignore
+            }
+            _ => Dtls::Ignore,
+        }
+    }
+
+    pub fn start(&mut self, media: Media, last_flight: Vec<u8>, close_notify: Vec<u8>) {
+        self.media = Some(Box::new(media));
+        self.leftovers = Some(Leftovers {
+            last_flight: last_flight.into_boxed_slice(),
+            close_notify: close_notify.into_boxed_slice(),
+            flight_sent: None,
+        });
+    }
+
+    pub fn close_notify(&self) -> Option<&[u8]> {
+        self.leftovers.as_ref().map(|l| &*l.close_notify)
+    }
+}
