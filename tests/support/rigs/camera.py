@@ -5,6 +5,7 @@ import json
 import select
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -133,3 +134,31 @@ class Camera:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class Cameras:
+    """Hands out cameras to a test and stops them after it."""
+
+    def __init__(self) -> None:
+        self._running: list[Camera] = []
+
+    def __call__(self, **settings: Any) -> Camera:
+        camera = Camera(CameraSettings(**settings))
+        self._running.append(camera)
+        return camera
+
+    def stop(self) -> None:
+        for camera in self._running:
+            camera.stop()
+
+
+@pytest.fixture(scope="session")
+def gstreamer() -> None:
+    require_gstreamer()
+
+
+@pytest.fixture
+def cameras(gstreamer: None) -> Iterator[Cameras]:
+    made = Cameras()
+    yield made
+    made.stop()
