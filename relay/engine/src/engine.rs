@@ -38,9 +38,24 @@ pub enum Command {
     CloseStream(u64),
     Pull(rtsp::Request),
     StopPull(u64),
-    AddViewer { viewer: u64, stream: u64, ufrag: String, pwd: String, remote_ufrag: String, negotiated: Negotiated },
-    SendDtls { viewer: u64, datagram: Vec<u8> },
-    StartMedia { viewer: u64, keys: Keys, last_flight: Vec<u8>, close_notify: Vec<u8> },
+    AddViewer {
+        viewer: u64,
+        stream: u64,
+        ufrag: String,
+        pwd: String,
+        remote_ufrag: String,
+        negotiated: Negotiated,
+    },
+    SendDtls {
+        viewer: u64,
+        datagram: Vec<u8>,
+    },
+    StartMedia {
+        viewer: u64,
+        keys: Keys,
+        last_flight: Vec<u8>,
+        close_notify: Vec<u8>,
+    },
     RemoveViewer(u64),
     Stats(sync::SyncSender<Stats>),
     Close,
@@ -99,7 +114,10 @@ pub struct Engine {
 impl Engine {
     pub fn start(address: SocketAddr) -> io::Result<Self> {
         let socket = socket::bind(address)?;
-        let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let bound = socket
+            .local_addr()?
+            .as_socket()
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
         // SAFETY: a new descriptor that nobody else owns, or -1.
         let wake = unsafe {
             match libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) {
@@ -114,15 +132,19 @@ impl Engine {
             beat: AtomicU64::new(0),
         });
         let (commands, inbox) = mpsc::unbounded_channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("pancar-engine".into()).spawn(move || {
-            let local = LocalSet::new();
-            if let Err(error) = local.block_on(&runtime, run(socket, inbox, theirs)) {
-                // The heartbeat stops with this thread, and liveness with it.
-                eprintln!("pancar engine: {error}");
-            }
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("pancar-engine".into())
+            .spawn(move || {
+                let local = LocalSet::new();
+                if let Err(error) = local.block_on(&runtime, run(socket, inbox, theirs)) {
+                    // The heartbeat stops with this thread, and liveness with it.
+                    eprintln!("pancar engine: {error}");
+                }
+            })?;
         Ok(Self {
             commands,
             shared,
@@ -168,7 +190,11 @@ impl Engine {
 
     pub fn close(&self) {
         self.send(Command::Close);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread {
             let _ = thread.join();
         }
@@ -192,7 +218,11 @@ impl Pulls {
     fn start(&mut self, request: rtsp::Request) {
         self.stop(request.stream);
         let (stream, pull) = (request.stream, request.pull);
-        let task = tokio::task::spawn_local(rtsp::pull(request, Arc::clone(&self.group), self.outlet.clone()));
+        let task = tokio::task::spawn_local(rtsp::pull(
+            request,
+            Arc::clone(&self.group),
+            self.outlet.clone(),
+        ));
         self.running.insert(stream, (pull, task.abort_handle()));
     }
 
@@ -204,7 +234,9 @@ impl Pulls {
     }
 
     fn current(&self, stream: u64, pull: u64) -> bool {
-        self.running.get(&stream).is_some_and(|(running, _)| *running == pull)
+        self.running
+            .get(&stream)
+            .is_some_and(|(running, _)| *running == pull)
     }
 }
 
@@ -215,12 +247,20 @@ struct Shell {
     random: SystemRandom,
 }
 
-async fn run(socket: Socket, mut commands: mpsc::UnboundedReceiver<Command>, shared: Arc<Shared>) -> io::Result<()> {
+async fn run(
+    socket: Socket,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    shared: Arc<Shared>,
+) -> io::Result<()> {
     let (outlet, mut frames) = mpsc::channel(FRAMES);
     let mut shell = Shell {
         hub: Hub::new(Instant::now(), ntp_now()),
         out: Outbox::new(&socket)?,
-        pulls: Pulls { running: HashMap::new(), outlet, group: Arc::default() },
+        pulls: Pulls {
+            running: HashMap::new(),
+            outlet,
+            group: Arc::default(),
+        },
         random: SystemRandom::new(),
     };
     let socket = UdpSocket::from_std(socket.into())?;
@@ -245,7 +285,10 @@ async fn run(socket: Socket, mut commands: mpsc::UnboundedReceiver<Command>, sha
         shell.hub.timeout(Instant::now(), &mut shell.out);
         shell.out.flush();
         shared.publish(shell.hub.events());
-        shared.beat.store(shared.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+        shared.beat.store(
+            shared.started.elapsed().as_millis() as u64,
+            Ordering::Relaxed,
+        );
     }
     shell.close().await;
     Ok(())
@@ -263,13 +306,38 @@ impl Shell {
             }
             Command::Pull(request) => self.pulls.start(request),
             Command::StopPull(id) => self.pulls.stop(id),
-            Command::AddViewer { viewer, stream, ufrag, pwd, remote_ufrag, negotiated } => {
-                hub.add_viewer(viewer, stream, Ice::new(&ufrag, &pwd, &remote_ufrag, now), negotiated, now);
+            Command::AddViewer {
+                viewer,
+                stream,
+                ufrag,
+                pwd,
+                remote_ufrag,
+                negotiated,
+            } => {
+                hub.add_viewer(
+                    viewer,
+                    stream,
+                    Ice::new(&ufrag, &pwd, &remote_ufrag, now),
+                    negotiated,
+                    now,
+                );
             }
             Command::SendDtls { viewer, datagram } => hub.send_dtls(viewer, &datagram, out),
-            Command::StartMedia { viewer, keys, last_flight, close_notify } => {
-                let Some(random) = random_start(&self.random) else { return };
-                let start = Start { keys, last_flight, close_notify, random };
+            Command::StartMedia {
+                viewer,
+                keys,
+                last_flight,
+                close_notify,
+            } => {
+                let Some(random) = random_start(&self.random) else {
+                    return;
+                };
+                let start = Start {
+                    keys,
+                    last_flight,
+                    close_notify,
+                    random,
+                };
                 // Lengths were checked where the keys came in.
                 let _ = hub.start_media(viewer, start, now, out);
             }
@@ -294,16 +362,29 @@ impl Shell {
         match message {
             rtsp::Message::Started(video) => {
                 self.hub.rebase(stream);
-                self.hub.event(Event::PullStarted { stream, pull, video });
+                self.hub.event(Event::PullStarted {
+                    stream,
+                    pull,
+                    video,
+                });
             }
-            rtsp::Message::Changed(video) => self.hub.event(Event::VideoChanged { stream, pull, video }),
+            rtsp::Message::Changed(video) => self.hub.event(Event::VideoChanged {
+                stream,
+                pull,
+                video,
+            }),
             rtsp::Message::Frame { frame, lost } => {
                 self.hub.lost(stream, lost);
                 self.hub.frame(stream, frame, Instant::now(), &mut self.out);
             }
             rtsp::Message::Ended { fault, detail } => {
                 self.pulls.running.remove(&stream);
-                self.hub.event(Event::PullEnded { stream, pull, fault, detail });
+                self.hub.event(Event::PullEnded {
+                    stream,
+                    pull,
+                    fault,
+                    detail,
+                });
             }
         }
     }
@@ -314,7 +395,8 @@ impl Shell {
         for _ in 0..RECEIVE_TURNS {
             let now = Instant::now();
             let (hub, out) = (&mut self.hub, &mut self.out);
-            let take = || inbox.receive(fd, |from, datagram| hub.datagram(from, datagram, now, out));
+            let take =
+                || inbox.receive(fd, |from, datagram| hub.datagram(from, datagram, now, out));
             match socket.try_io(Interest::READABLE, take) {
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -350,7 +432,9 @@ fn random_start(random: &SystemRandom) -> Option<(u16, u32)> {
 /// Now as 32.32 fixed point NTP time (RFC 3550, 4).
 fn ntp_now() -> u64 {
     const NTP_TO_UNIX: u64 = 2_208_988_800;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let fraction = (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
     ((now.as_secs() + NTP_TO_UNIX) << 32) + fraction
 }

@@ -35,9 +35,28 @@ pub enum EndReason {
 
 #[derive(Debug)]
 pub enum Event {
-    Dtls { viewer: u64, datagram: Vec<u8> },
-    ViewerEnded { viewer: u64, reason: EndReason },
-    PullStarted { stream: u64, pull: u64, video: Video },
-    VideoChanged { stream: u64, pull: u64, video: Video },
-    PullEnded { stream: u64, pull: u64, fault: Fault, detail: String },
+    Dtls {
+        viewer: u64,
+        datagram: Vec<u8>,
+    },
+    ViewerEnded {
+        viewer: u64,
+        reason: EndReason,
+    },
+    PullStarted {
+        stream: u64,
+        pull: u64,
+        video: Video,
+    },
+    VideoChanged {
+        stream: u64,
+        pull: u64,
+        video: Video,
+    },
+    PullEnded {
+        stream: u64,
+        pull: u64,
+        fault: Fault,
+        detail: String,
+    },
 }

@@ -161,7 +161,9 @@ impl Sps {
     /// Parses a NAL unit of type SPS, header included.
     pub fn parse(nal: &[u8]) -> Result<Self, SpsError> {
         let error = |what: &str| SpsError(what.to_owned());
-        let Some((_, payload)) = nal.split_first().filter(|_| nal_type(nal) == Some(nal_type::SPS))
+        let Some((_, payload)) = nal
+            .split_first()
+            .filter(|_| nal_type(nal) == Some(nal_type::SPS))
         else {
             return Err(error("another type of NAL unit"));
         };
@@ -174,7 +176,9 @@ impl Sps {
         };
         let sps = SeqParameterSet::from_bits(BitReader::new(rbsp.as_slice()))
             .map_err(|e| SpsError(format!("{e:?}")))?;
-        let (width, height) = sps.pixel_dimensions().map_err(|e| SpsError(format!("{e:?}")))?;
+        let (width, height) = sps
+            .pixel_dimensions()
+            .map_err(|e| SpsError(format!("{e:?}")))?;
         let sides = 1..=Self::MAX_SIDE;
         if !sides.contains(&width) || !sides.contains(&height) {
             return Err(SpsError(format!("a picture of {width}x{height}")));
@@ -201,7 +205,9 @@ impl Packetized {
     pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| {
-            self.data.get(start as usize..end as usize).unwrap_or_default()
+            self.data
+                .get(start as usize..end as usize)
+                .unwrap_or_default()
         })
     }
 
@@ -218,7 +224,10 @@ impl Packetized {
 /// # Panics
 /// Where `max_payload` is below 64 or above 65535.
 pub fn packetize(nals: &[&[u8]], max_payload: usize) -> Packetized {
-    assert!((64..=65535).contains(&max_payload), "max_payload {max_payload}");
+    assert!(
+        (64..=65535).contains(&max_payload),
+        "max_payload {max_payload}"
+    );
     let fragments = |nal: &&[u8]| nal.len() / (max_payload - FU_HEADER) + 1;
     let count: usize = nals.iter().map(fragments).sum();
     let bytes: usize = nals.iter().map(|nal| nal.len()).sum();
@@ -256,7 +265,10 @@ const FU_HEADER: usize = 2;
 /// Whether a NAL unit goes into packets at all.
 fn carried(nal: &[u8]) -> bool {
     use nal_type::{AUD, FILLER, FIRST_OF_RTP};
-    !matches!(nal_type(nal), None | Some(0 | AUD | FILLER | FIRST_OF_RTP..))
+    !matches!(
+        nal_type(nal),
+        None | Some(0 | AUD | FILLER | FIRST_OF_RTP..)
+    )
 }
 
 /// How many of the first NAL units, dropped ones included, make one STAP-A; 0 where less than two
@@ -277,12 +289,18 @@ fn stap_span(nals: &[&[u8]], max_payload: usize) -> usize {
 
 /// RFC 6184, section 5.7.1: F is the OR and NRI the highest of the units'.
 fn stap_a(nals: &[&[u8]], out: &mut Packetized) {
-    let headers = nals.iter().filter(|nal| carried(nal)).filter_map(|nal| nal.first());
-    let forbidden = headers.clone().fold(0, |bits, header| bits | (header & 0x80));
+    let headers = nals
+        .iter()
+        .filter(|nal| carried(nal))
+        .filter_map(|nal| nal.first());
+    let forbidden = headers
+        .clone()
+        .fold(0, |bits, header| bits | (header & 0x80));
     let nri = headers.map(|header| header & 0x60).max().unwrap_or(0);
     out.data.push(forbidden | nri | nal_type::STAP_A);
     for nal in nals.iter().filter(|nal| carried(nal)) {
-        out.data.extend_from_slice(&(nal.len() as u16).to_be_bytes());
+        out.data
+            .extend_from_slice(&(nal.len() as u16).to_be_bytes());
         out.data.extend_from_slice(nal);
     }
     out.end_payload();

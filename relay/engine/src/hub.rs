@@ -103,18 +103,30 @@ impl Hub {
 
     /// When `timeout` is due at the latest.
     pub fn deadline(&self) -> Instant {
-        self.next_burst.map_or(self.next_sweep, |at| at.min(self.next_sweep))
+        self.next_burst
+            .map_or(self.next_sweep, |at| at.min(self.next_sweep))
     }
 
     pub fn open_stream(&mut self, id: u64) {
-        self.streams.insert(id, Watched { stream: Stream::new(), viewers: Vec::new() });
+        self.streams.insert(
+            id,
+            Watched {
+                stream: Stream::new(),
+                viewers: Vec::new(),
+            },
+        );
     }
 
     pub fn close_stream<T: Transmit>(&mut self, id: u64, now: Instant, out: &mut T) {
-        let Some(watched) = self.streams.get(&id) else { return };
+        let Some(watched) = self.streams.get(&id) else {
+            return;
+        };
         for viewer in watched.viewers.clone() {
             self.remove_viewer(viewer, now, out);
-            self.events.push(Event::ViewerEnded { viewer, reason: EndReason::StreamClosed });
+            self.events.push(Event::ViewerEnded {
+                viewer,
+                reason: EndReason::StreamClosed,
+            });
         }
         self.streams.remove(&id);
     }
@@ -134,14 +146,20 @@ impl Hub {
 
     /// A frame of a stream: kept, and sent to every viewer at the live edge.
     pub fn frame<T: Transmit>(&mut self, id: u64, frame: SourceFrame, now: Instant, out: &mut T) {
-        let Some(watched) = self.streams.get_mut(&id) else { return };
+        let Some(watched) = self.streams.get_mut(&id) else {
+            return;
+        };
         if frame.packets.ends.is_empty() {
             return;
         }
         watched.stream.counters.bytes += frame.bytes;
-        let frame = watched.stream.push(frame.packets, frame.timestamp, frame.key, now);
+        let frame = watched
+            .stream
+            .push(frame.packets, frame.timestamp, frame.key, now);
         for viewer in &watched.viewers {
-            let Some(viewer) = self.viewers.get_mut(viewer) else { continue };
+            let Some(viewer) = self.viewers.get_mut(viewer) else {
+                continue;
+            };
             if let (Some(media), Some(to)) = (viewer.media.as_mut(), viewer.ice.selected()) {
                 media.frame(frame, to, out);
             }
@@ -149,30 +167,47 @@ impl Hub {
     }
 
     /// Admits a viewer; false where its stream is gone.
-    pub fn add_viewer(&mut self, id: u64, stream: u64, ice: Ice, negotiated: Negotiated, now: Instant) {
+    pub fn add_viewer(
+        &mut self,
+        id: u64,
+        stream: u64,
+        ice: Ice,
+        negotiated: Negotiated,
+        now: Instant,
+    ) {
         let Some(watched) = self.streams.get_mut(&stream) else {
-            self.events.push(Event::ViewerEnded { viewer: id, reason: EndReason::StreamClosed });
+            self.events.push(Event::ViewerEnded {
+                viewer: id,
+                reason: EndReason::StreamClosed,
+            });
             return;
         };
         watched.viewers.push(id);
         self.by_ufrag.insert(ice.local_ufrag().into(), id);
-        self.viewers.insert(id, Viewer::new(stream, ice, negotiated));
+        self.viewers
+            .insert(id, Viewer::new(stream, ice, negotiated));
         self.next_sweep = self.next_sweep.min(now + SWEEP);
     }
 
     /// Says goodbye (BYE, close_notify) and forgets the viewer.
     pub fn remove_viewer<T: Transmit>(&mut self, id: u64, now: Instant, out: &mut T) {
         let ntp = self.ntp(now);
-        let Some(mut viewer) = self.viewers.remove(&id) else { return };
+        let Some(mut viewer) = self.viewers.remove(&id) else {
+            return;
+        };
         self.by_ufrag.remove(viewer.ice.local_ufrag());
         for address in viewer.ice.proven() {
             if self.by_address.get(address) == Some(&id) {
                 self.by_address.remove(address);
             }
         }
-        let Some(watched) = self.streams.get_mut(&viewer.stream) else { return };
+        let Some(watched) = self.streams.get_mut(&viewer.stream) else {
+            return;
+        };
         watched.viewers.retain(|v| *v != id);
-        let (Some(to), Some(media)) = (viewer.ice.selected(), viewer.media.as_mut()) else { return };
+        let (Some(to), Some(media)) = (viewer.ice.selected(), viewer.media.as_mut()) else {
+            return;
+        };
         if let Some(packet) = media.bye(&watched.stream, ntp, now) {
             out.datagram(to, &packet);
         }
@@ -197,14 +232,27 @@ impl Hub {
         now: Instant,
         out: &mut T,
     ) -> Result<(), srtp::KeyError> {
-        let Some(viewer) = self.viewers.get_mut(&id) else { return Ok(()) };
-        let Some(watched) = self.streams.get(&viewer.stream) else { return Ok(()) };
+        let Some(viewer) = self.viewers.get_mut(&id) else {
+            return Ok(());
+        };
+        let Some(watched) = self.streams.get(&viewer.stream) else {
+            return Ok(());
+        };
         let keys = &start.keys;
         let sender = srtp::Sender::new(keys.profile, &keys.send.0, &keys.send.1)?;
         let receiver = srtp::Receiver::new(keys.profile, &keys.receive.0, &keys.receive.1)?;
         // Taken, so that a second call cannot seal under the same keys from the start again.
-        let Some(negotiated) = viewer.negotiated.take() else { return Ok(()) };
-        let media = Media::new(&negotiated, sender, receiver, start.random, &watched.stream, now);
+        let Some(negotiated) = viewer.negotiated.take() else {
+            return Ok(());
+        };
+        let media = Media::new(
+            &negotiated,
+            sender,
+            receiver,
+            start.random,
+            &watched.stream,
+            now,
+        );
         viewer.start(media, start.last_flight, start.close_notify);
         self.bursting.push(id);
         self.burst(now, out);
@@ -215,9 +263,15 @@ impl Hub {
     fn burst<T: Transmit>(&mut self, now: Instant, out: &mut T) {
         let (viewers, streams) = (&mut self.viewers, &self.streams);
         self.bursting.retain(|id| {
-            let Some(viewer) = viewers.get_mut(id) else { return false };
-            let Some(watched) = streams.get(&viewer.stream) else { return false };
-            let Some(media) = viewer.media.as_mut() else { return false };
+            let Some(viewer) = viewers.get_mut(id) else {
+                return false;
+            };
+            let Some(watched) = streams.get(&viewer.stream) else {
+                return false;
+            };
+            let Some(media) = viewer.media.as_mut() else {
+                return false;
+            };
             if let Some(to) = viewer.ice.selected() {
                 media.burst(&watched.stream, to, now, out);
             }
@@ -242,23 +296,36 @@ impl Hub {
                 expired.push(*id);
                 continue;
             }
-            let (Some(media), Some(to)) = (viewer.media.as_mut(), viewer.ice.selected()) else { continue };
+            let (Some(media), Some(to)) = (viewer.media.as_mut(), viewer.ice.selected()) else {
+                continue;
+            };
             if media.next_report() > now {
                 continue;
             }
-            let Some(watched) = self.streams.get(&viewer.stream) else { continue };
+            let Some(watched) = self.streams.get(&viewer.stream) else {
+                continue;
+            };
             if let Some(packet) = media.report(&watched.stream, ntp, now) {
                 out.datagram(to, &packet);
             }
         }
         for id in expired {
             self.remove_viewer(id, now, out);
-            self.events.push(Event::ViewerEnded { viewer: id, reason: EndReason::Expired });
+            self.events.push(Event::ViewerEnded {
+                viewer: id,
+                reason: EndReason::Expired,
+            });
         }
     }
 
     /// A datagram off the socket; sealed RTCP is opened in place.
-    pub fn datagram<T: Transmit>(&mut self, from: SocketAddr, datagram: &mut [u8], now: Instant, out: &mut T) {
+    pub fn datagram<T: Transmit>(
+        &mut self,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        now: Instant,
+        out: &mut T,
+    ) {
         let taken = match demux::classify(datagram) {
             Kind::Stun => self.stun(from, datagram, now, out),
             Kind::Dtls => self.dtls(from, datagram, now, out),
@@ -270,8 +337,16 @@ impl Hub {
         }
     }
 
-    fn stun<T: Transmit>(&mut self, from: SocketAddr, datagram: &[u8], now: Instant, out: &mut T) -> Option<()> {
-        let request = stun::parse(datagram).ok().filter(|m| m.class == stun::Class::Request)?;
+    fn stun<T: Transmit>(
+        &mut self,
+        from: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+        out: &mut T,
+    ) -> Option<()> {
+        let request = stun::parse(datagram)
+            .ok()
+            .filter(|m| m.class == stun::Class::Request)?;
         let id = *self.by_ufrag.get(request.ufrags()?.0)?;
         let viewer = self.viewers.get_mut(&id)?;
         if !viewer.ice.authenticates(&request) {
@@ -280,10 +355,21 @@ impl Hub {
         self.scratch.clear();
         let transaction = request.transaction_id;
         if request.unknown_required().next().is_some() {
-            stun::unknown_attributes(transaction, request.unknown_required(), viewer.ice.key(), &mut self.scratch);
+            stun::unknown_attributes(
+                transaction,
+                request.unknown_required(),
+                viewer.ice.key(),
+                &mut self.scratch,
+            );
         } else if request.ice_controlled.is_some() {
             // RFC 8445, 7.3.1.1: a lite agent is always the controlled one.
-            stun::error(transaction, 487, "Role Conflict", Some(viewer.ice.key()), &mut self.scratch);
+            stun::error(
+                transaction,
+                487,
+                "Role Conflict",
+                Some(viewer.ice.key()),
+                &mut self.scratch,
+            );
         } else {
             let accepted = viewer.ice.accept(from, request.use_candidate, now);
             stun::success(transaction, from, viewer.ice.key(), &mut self.scratch);
@@ -296,17 +382,32 @@ impl Hub {
         Some(())
     }
 
-    fn dtls<T: Transmit>(&mut self, from: SocketAddr, datagram: &[u8], now: Instant, out: &mut T) -> Option<()> {
+    fn dtls<T: Transmit>(
+        &mut self,
+        from: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+        out: &mut T,
+    ) -> Option<()> {
         let id = *self.by_address.get(&from)?;
         match self.viewers.get_mut(&id)?.dtls(from, datagram, now) {
-            Dtls::Handshake => self.events.push(Event::Dtls { viewer: id, datagram: datagram.to_vec() }),
+            Dtls::Handshake => self.events.push(Event::Dtls {
+                viewer: id,
+                datagram: datagram.to_vec(),
+            }),
             Dtls::Resend(flight) => out.datagram(from, flight),
             Dtls::Ignore => {}
         }
         Some(())
     }
 
-    fn rtcp<T: Transmit>(&mut self, from: SocketAddr, datagram: &mut [u8], now: Instant, out: &mut T) -> Option<()> {
+    fn rtcp<T: Transmit>(
+        &mut self,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        now: Instant,
+        out: &mut T,
+    ) -> Option<()> {
         let id = *self.by_address.get(&from)?;
         let ntp_middle = (self.ntp(now) >> 16) as u32;
         let viewer = self.viewers.get_mut(&id)?;
@@ -314,13 +415,15 @@ impl Hub {
         let stream = &self.streams.get(&viewer.stream)?.stream;
         let ssrc = media.ssrc();
         self.scratch.clear();
-        self.scratch.extend_from_slice(media.open_rtcp(datagram).ok()?);
+        self.scratch
+            .extend_from_slice(media.open_rtcp(datagram).ok()?);
         for packet in rtcp::parse(&self.scratch) {
             match packet {
                 rtcp::Packet::Nack { media_ssrc, lost } if media_ssrc == ssrc => {
                     media.resend(lost, stream, to, now, out);
                 }
-                rtcp::Packet::ReceiverReport { blocks, .. } | rtcp::Packet::SenderReport { blocks, .. } => {
+                rtcp::Packet::ReceiverReport { blocks, .. }
+                | rtcp::Packet::SenderReport { blocks, .. } => {
                     for block in blocks.filter(|b| b.ssrc == ssrc) {
                         media.reported(&block, ntp_middle);
                     }
@@ -334,7 +437,9 @@ impl Hub {
     fn ntp(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.epoch.0);
         let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
-        self.epoch.1.wrapping_add((since.as_secs() << 32) + fraction)
+        self.epoch
+            .1
+            .wrapping_add((since.as_secs() << 32) + fraction)
     }
 
     pub fn rejected(&self) -> u64 {
@@ -356,7 +461,11 @@ impl Hub {
             viewer: *id,
             stream: viewer.stream,
             address: viewer.ice.selected(),
-            counters: viewer.media.as_ref().map(|m| m.counters).unwrap_or_default(),
+            counters: viewer
+                .media
+                .as_ref()
+                .map(|m| m.counters)
+                .unwrap_or_default(),
         };
         self.viewers.iter().map(stats).collect()
     }

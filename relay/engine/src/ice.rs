@@ -75,7 +75,8 @@ impl Ice {
 
     /// Whether the request is from this viewer: RFC 8445, 7.3 and RFC 8489, 9.1.3.
     pub fn authenticates(&self, request: &stun::Message<'_>) -> bool {
-        request.ufrags() == Some((&*self.local_ufrag, &*self.remote_ufrag)) && request.verify(&self.key)
+        request.ufrags() == Some((&*self.local_ufrag, &*self.remote_ufrag))
+            && request.verify(&self.key)
     }
 
     /// Takes an authenticated request from `from`.

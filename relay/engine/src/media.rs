@@ -53,7 +53,9 @@ enum Phase {
     /// Waits for an IDR.
     AwaitKey,
     /// Catches up from the cache; up to the given packet, then awaits the next IDR, or up to the live edge.
-    Burst { still_until: Option<u64> },
+    Burst {
+        still_until: Option<u64>,
+    },
     Live,
 }
 
@@ -91,7 +93,12 @@ impl Media {
     ) -> Self {
         let (phase, first) = match stream.start() {
             Start::Gop(first) => (Phase::Burst { still_until: None }, first),
-            Start::Still(first, end) => (Phase::Burst { still_until: Some(end) }, first),
+            Start::Still(first, end) => (
+                Phase::Burst {
+                    still_until: Some(end),
+                },
+                first,
+            ),
             Start::Nothing => (Phase::AwaitKey, stream.next()),
         };
         let (header, delay_at) = header(negotiated);
@@ -140,7 +147,13 @@ impl Media {
     }
 
     /// Goes on with the start burst as far as the pacer lets it.
-    pub fn burst<T: Transmit>(&mut self, stream: &Stream, to: SocketAddr, now: Instant, out: &mut T) {
+    pub fn burst<T: Transmit>(
+        &mut self,
+        stream: &Stream,
+        to: SocketAddr,
+        now: Instant,
+        out: &mut T,
+    ) {
         while let Phase::Burst { still_until } = self.phase {
             let next = self.numbering.next_packet();
             if still_until.is_some_and(|end| next >= end) {
@@ -181,13 +194,17 @@ impl Media {
             self.pacer.spend(run.len);
             self.counters.packets_sent += run.packets;
             self.counters.bytes_sent += run.len as u64;
-            self.octets = self.octets.wrapping_add((run.len - run.packets as usize * extra) as u32);
+            self.octets = self
+                .octets
+                .wrapping_add((run.len - run.packets as usize * extra) as u32);
         }
     }
 
     /// Writes and seals one packet into `chunk`, which has exactly its sealed size.
     fn write(&self, frame: &Frame, number: u64, seq: u64, chunk: &mut [u8]) {
-        let Some(packet) = frame.packet(number) else { return };
+        let Some(packet) = frame.packet(number) else {
+            return;
+        };
         let header_len = self.header.len();
         let timestamp = (packet.timestamp as u32).wrapping_add(self.timestamp_offset);
         let (header, body) = chunk.split_at_mut(header_len);
@@ -219,10 +236,17 @@ impl Media {
             if self.resend_tokens < 1.0 {
                 return;
             }
-            let Some((number, whole)) = self.numbering.resolve(seq) else { continue };
-            let Some(frame) = stream.frame_of(number) else { continue };
-            let Some(packet) = frame.packet(number) else { continue };
-            let len = self.header.len() + packet.payload.len() + self.sender.profile().rtp_overhead();
+            let Some((number, whole)) = self.numbering.resolve(seq) else {
+                continue;
+            };
+            let Some(frame) = stream.frame_of(number) else {
+                continue;
+            };
+            let Some(packet) = frame.packet(number) else {
+                continue;
+            };
+            let len =
+                self.header.len() + packet.payload.len() + self.sender.profile().rtp_overhead();
             self.write(frame, number, whole, out.message(to, len, len));
             self.resend_tokens -= 1.0;
             self.counters.packets_resent += 1;
@@ -247,7 +271,8 @@ impl Media {
 
     fn plain_report(&self, stream: &Stream, ntp: u64, now: Instant) -> Option<Vec<u8>> {
         let newest = stream.newest().filter(|_| self.counters.packets_sent > 0)?;
-        let since = now.saturating_duration_since(newest.arrived).as_micros() as u64 * CLOCK_RATE / 1_000_000;
+        let since = now.saturating_duration_since(newest.arrived).as_micros() as u64 * CLOCK_RATE
+            / 1_000_000;
         let info = rtcp::SenderInfo {
             ssrc: self.ssrc,
             ntp,
@@ -265,9 +290,13 @@ impl Media {
         self.counters.fraction_lost = f64::from(block.fraction_lost) / 256.0;
         if block.last_sr != 0 {
             // RFC 3550, 6.4.1: A - LSR - DLSR, in 1/65536 s.
-            let round_trip = ntp_middle.wrapping_sub(block.last_sr).wrapping_sub(block.delay_since_last_sr);
+            let round_trip = ntp_middle
+                .wrapping_sub(block.last_sr)
+                .wrapping_sub(block.delay_since_last_sr);
             if round_trip < 60 << 16 {
-                self.counters.round_trip = Some(Duration::from_micros(u64::from(round_trip) * 1_000_000 / 65536));
+                self.counters.round_trip = Some(Duration::from_micros(
+                    u64::from(round_trip) * 1_000_000 / 65536,
+                ));
             }
         }
     }
@@ -292,7 +321,11 @@ impl Frame {
     fn run(&self, first: u64, end: u64, extra: usize) -> Run {
         let size = |number: u64| self.packet(number).map_or(0, |p| p.payload.len() + extra);
         let segment = size(first);
-        let mut run = Run { segment, len: segment, packets: 1 };
+        let mut run = Run {
+            segment,
+            len: segment,
+            packets: 1,
+        };
         while first + run.packets < end && (run.packets as usize) < MAX_SEGMENTS {
             let next = size(first + run.packets);
             if next > segment || run.len + next > MAX_MESSAGE {
@@ -311,7 +344,11 @@ impl Frame {
 /// The playout-delay header extension: two fields of 12 bits, in units of 10 ms.
 fn playout_delay(min_ms: u32, max_ms: u32) -> [u8; 3] {
     let (min, max) = (min_ms / 10, max_ms / 10);
-    [(min >> 4) as u8, ((min & 0xf) << 4 | max >> 8) as u8, max as u8]
+    [
+        (min >> 4) as u8,
+        ((min & 0xf) << 4 | max >> 8) as u8,
+        max as u8,
+    ]
 }
 
 /// RTP fixed header and one-byte extensions (RFC 8285, 4.2), and where playout-delay's value lies.
@@ -327,7 +364,11 @@ fn header(negotiated: &Negotiated) -> (Box<[u8]>, Option<usize>) {
         delay_at = Some(FIXED_HEADER + 4 + elements.len());
         elements.extend_from_slice(&playout_delay(0, 0));
     }
-    if let Some((id, mid)) = negotiated.mid.as_ref().filter(|(_, mid)| (1..=MAX_MID).contains(&mid.len())) {
+    if let Some((id, mid)) = negotiated
+        .mid
+        .as_ref()
+        .filter(|(_, mid)| (1..=MAX_MID).contains(&mid.len()))
+    {
         elements.push(id << 4 | (mid.len() - 1) as u8);
         elements.extend_from_slice(mid.as_bytes());
     }

@@ -24,7 +24,14 @@ impl Numbering {
     /// `first_seq` is random and below 2^15, so that the receiver guesses its rollover counter right (RFC 3711, 3.3.1).
     pub fn new(first_seq: u16, first_packet: u64) -> Self {
         let first_seq = u64::from(first_seq & 0x7fff);
-        Self { segments: vec![Segment { first_seq, first_packet }], next_packet: first_packet, next_seq: first_seq }
+        Self {
+            segments: vec![Segment {
+                first_seq,
+                first_packet,
+            }],
+            next_packet: first_packet,
+            next_seq: first_seq,
+        }
     }
 
     pub fn next_packet(&self) -> u64 {
@@ -39,7 +46,10 @@ impl Numbering {
         if self.segments.len() == MAX_SEGMENTS {
             self.segments.remove(0);
         }
-        self.segments.push(Segment { first_seq: self.next_seq, first_packet: packet });
+        self.segments.push(Segment {
+            first_seq: self.next_seq,
+            first_packet: packet,
+        });
         self.next_packet = packet;
     }
 

@@ -16,7 +16,10 @@ pub struct Pacer {
 
 impl Pacer {
     pub fn new(now: Instant) -> Self {
-        Self { allowance: BURST, at: now }
+        Self {
+            allowance: BURST,
+            at: now,
+        }
     }
 
     /// Bytes that may be sent now; zero or less means wait for the next tick.

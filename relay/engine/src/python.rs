@@ -123,12 +123,28 @@ fn video(py: Python<'_>, video: crate::event::Video) -> PyResult<Py<Video>> {
     let [profile, constraints, level] = video.profile_level_id;
     let profile_level_id = format!("{profile:02x}{constraints:02x}{level:02x}");
     let (width, height, fps) = (video.width, video.height, video.fps);
-    Py::new(py, Video { codec: "H264", profile_level_id, width, height, fps })
+    Py::new(
+        py,
+        Video {
+            codec: "H264",
+            profile_level_id,
+            width,
+            height,
+            fps,
+        },
+    )
 }
 
 fn event(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
     Ok(match event {
-        Event::Dtls { viewer, datagram } => Py::new(py, DtlsReceived { viewer, data: datagram })?.into_any(),
+        Event::Dtls { viewer, datagram } => Py::new(
+            py,
+            DtlsReceived {
+                viewer,
+                data: datagram,
+            },
+        )?
+        .into_any(),
         Event::ViewerEnded { viewer, reason } => {
             let reason = match reason {
                 EndReason::Expired => "Expired",
@@ -136,15 +152,47 @@ fn event(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
             };
             Py::new(py, ViewerEnded { viewer, reason })?.into_any()
         }
-        Event::PullStarted { stream, pull, video: v } => {
-            Py::new(py, PullStarted { stream, pull, video: video(py, v)? })?.into_any()
-        }
-        Event::VideoChanged { stream, pull, video: v } => {
-            Py::new(py, VideoChanged { stream, pull, video: video(py, v)? })?.into_any()
-        }
-        Event::PullEnded { stream, pull, fault, detail } => {
-            Py::new(py, PullEnded { stream, pull, fault: fault_name(fault), detail })?.into_any()
-        }
+        Event::PullStarted {
+            stream,
+            pull,
+            video: v,
+        } => Py::new(
+            py,
+            PullStarted {
+                stream,
+                pull,
+                video: video(py, v)?,
+            },
+        )?
+        .into_any(),
+        Event::VideoChanged {
+            stream,
+            pull,
+            video: v,
+        } => Py::new(
+            py,
+            VideoChanged {
+                stream,
+                pull,
+                video: video(py, v)?,
+            },
+        )?
+        .into_any(),
+        Event::PullEnded {
+            stream,
+            pull,
+            fault,
+            detail,
+        } => Py::new(
+            py,
+            PullEnded {
+                stream,
+                pull,
+                fault: fault_name(fault),
+                detail,
+            },
+        )?
+        .into_any(),
     })
 }
 
@@ -159,7 +207,9 @@ fn positive_seconds(name: &str, seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds)
         .ok()
         .filter(|d| !d.is_zero())
-        .ok_or_else(|| PyValueError::new_err(format!("{name} must be a positive number of seconds")))
+        .ok_or_else(|| {
+            PyValueError::new_err(format!("{name} must be a positive number of seconds"))
+        })
 }
 
 /// Parses a camera's URL; what is wrong is said without repeating it, for it may hold a password.
@@ -169,7 +219,9 @@ fn camera_url(url: &str) -> PyResult<Url> {
         return Err(PyValueError::new_err("not an rtsp:// URL with a host"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(PyValueError::new_err("user and password belong beside the URL, not into it"));
+        return Err(PyValueError::new_err(
+            "user and password belong beside the URL, not into it",
+        ));
     }
     Ok(url)
 }
@@ -178,7 +230,9 @@ fn header_extension(name: &str, id: u8) -> PyResult<u8> {
     // One-byte header extensions (RFC 8285, 4.2).
     match id {
         1..=14 => Ok(id),
-        _ => Err(PyValueError::new_err(format!("header extension id of {name} must be 1 to 14"))),
+        _ => Err(PyValueError::new_err(format!(
+            "header extension id of {name} must be 1 to 14"
+        ))),
     }
 }
 
@@ -223,7 +277,10 @@ impl Engine {
     }
 
     #[pyo3(signature = (stream, url, *, username=None, password=None, transport="tcp", connect_timeout=10.0, stall_timeout=5.0))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python call")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of the Python call"
+    )]
     fn pull(
         &self,
         stream: u64,
@@ -237,7 +294,11 @@ impl Engine {
         let udp = match transport {
             "tcp" => false,
             "udp" => true,
-            _ => return Err(PyValueError::new_err("transport must be \"tcp\" or \"udp\"")),
+            _ => {
+                return Err(PyValueError::new_err(
+                    "transport must be \"tcp\" or \"udp\"",
+                ));
+            }
         };
         let pull = self.0.next_id();
         self.0.send(Command::Pull(rtsp::Request {
@@ -257,7 +318,10 @@ impl Engine {
     }
 
     #[pyo3(signature = (stream, *, local_ufrag, local_pwd, remote_ufrag, payload_type, ssrc, cname, mid=None, playout_delay=None))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python call")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of the Python call"
+    )]
     fn add_viewer(
         &self,
         stream: u64,
@@ -273,13 +337,28 @@ impl Engine {
         if payload_type > 127 {
             return Err(PyValueError::new_err("payload_type must be 0 to 127"));
         }
-        let mid = mid.map(|(id, value)| header_extension("mid", id).map(|id| (id, value))).transpose()?;
-        if mid.as_ref().is_some_and(|(_, value)| value.is_empty() || value.len() > MAX_MID) {
-            return Err(PyValueError::new_err(format!("mid must have 1 to {MAX_MID} bytes")));
+        let mid = mid
+            .map(|(id, value)| header_extension("mid", id).map(|id| (id, value)))
+            .transpose()?;
+        if mid
+            .as_ref()
+            .is_some_and(|(_, value)| value.is_empty() || value.len() > MAX_MID)
+        {
+            return Err(PyValueError::new_err(format!(
+                "mid must have 1 to {MAX_MID} bytes"
+            )));
         }
-        let playout_delay = playout_delay.map(|id| header_extension("playout_delay", id)).transpose()?;
+        let playout_delay = playout_delay
+            .map(|id| header_extension("playout_delay", id))
+            .transpose()?;
         let viewer = self.0.next_id();
-        let negotiated = Negotiated { payload_type, ssrc, cname, mid, playout_delay };
+        let negotiated = Negotiated {
+            payload_type,
+            ssrc,
+            cname,
+            mid,
+            playout_delay,
+        };
         self.0.send(Command::AddViewer {
             viewer,
             stream,
@@ -296,7 +375,10 @@ impl Engine {
     }
 
     #[pyo3(signature = (viewer, *, profile, send_key, send_salt, receive_key, receive_salt, last_flight, close_notify))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python call")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of the Python call"
+    )]
     fn start_media(
         &self,
         viewer: u64,
@@ -310,12 +392,25 @@ impl Engine {
     ) -> PyResult<()> {
         let profile = Profile::from_name(profile)
             .ok_or_else(|| PyValueError::new_err(format!("unknown SRTP profile {profile:?}")))?;
-        let fits = |key: &[u8], salt: &[u8]| key.len() == profile.key_len() && salt.len() == profile.salt_len();
+        let fits = |key: &[u8], salt: &[u8]| {
+            key.len() == profile.key_len() && salt.len() == profile.salt_len()
+        };
         if !fits(&send_key, &send_salt) || !fits(&receive_key, &receive_salt) {
-            return Err(PyValueError::new_err("SRTP key or salt of the wrong length for its profile"));
+            return Err(PyValueError::new_err(
+                "SRTP key or salt of the wrong length for its profile",
+            ));
         }
-        let keys = Keys { profile, send: (send_key, send_salt), receive: (receive_key, receive_salt) };
-        self.0.send(Command::StartMedia { viewer, keys, last_flight, close_notify });
+        let keys = Keys {
+            profile,
+            send: (send_key, send_salt),
+            receive: (receive_key, receive_salt),
+        };
+        self.0.send(Command::StartMedia {
+            viewer,
+            keys,
+            last_flight,
+            close_notify,
+        });
         Ok(())
     }
 
@@ -336,7 +431,9 @@ impl Engine {
                 key_frames: s.counters.key_frames,
                 bytes: s.counters.bytes,
                 packets_lost: s.counters.packets_lost,
-                last_frame_age: s.last_frame.map(|at| now.saturating_duration_since(at).as_secs_f64()),
+                last_frame_age: s
+                    .last_frame
+                    .map(|at| now.saturating_duration_since(at).as_secs_f64()),
             };
             Py::new(py, stats)
         });
@@ -378,11 +475,17 @@ fn run_floor(
     fps: f64,
     seconds: f64,
 ) -> PyResult<(u64, f64, f64)> {
-    let targets: Vec<SocketAddr> =
-        targets.iter().map(|(host, port)| parse_address(host, *port)).collect::<PyResult<_>>()?;
+    let targets: Vec<SocketAddr> = targets
+        .iter()
+        .map(|(host, port)| parse_address(host, *port))
+        .collect::<PyResult<_>>()?;
     let duration = positive_seconds("seconds", seconds)?;
     let usage = py.detach(|| floor::run(&targets, &frames, fps, duration))?;
-    Ok((usage.packets, usage.cpu.as_secs_f64(), usage.elapsed.as_secs_f64()))
+    Ok((
+        usage.packets,
+        usage.cpu.as_secs_f64(),
+        usage.elapsed.as_secs_f64(),
+    ))
 }
 
 #[pymodule]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use retina::client::{
-    Credentials, Demuxed, InitialSequenceNumberPolicy, PlayOptions, Session, SessionGroup, SessionOptions, SetupOptions,
-    TcpTransportOptions, Transport, UdpTransportOptions,
+    Credentials, Demuxed, InitialSequenceNumberPolicy, PlayOptions, Session, SessionGroup,
+    SessionOptions, SetupOptions, TcpTransportOptions, Transport, UdpTransportOptions,
 };
 use retina::codec::{CodecItem, FrameFormat, VideoFrame};
 use tokio::sync::mpsc;
@@ -34,8 +34,14 @@ pub enum Message {
     /// The first key frame, with what the stream carries. A frame follows.
     Started(Video),
     Changed(Video),
-    Frame { frame: SourceFrame, lost: u64 },
-    Ended { fault: Fault, detail: String },
+    Frame {
+        frame: SourceFrame,
+        lost: u64,
+    },
+    Ended {
+        fault: Fault,
+        detail: String,
+    },
 }
 
 pub type Outlet = mpsc::Sender<(u64, u64, Message)>;
@@ -47,7 +53,10 @@ struct Failure {
 
 impl Failure {
     fn new(fault: Fault, detail: impl Into<String>) -> Self {
-        Self { fault, detail: detail.into() }
+        Self {
+            fault,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -58,7 +67,10 @@ pub async fn pull(request: Request, group: Arc<SessionGroup>, out: Outlet) {
         Ok(()) => return,
         Err(failure) => failure,
     };
-    let ended = Message::Ended { fault: failure.fault, detail: failure.detail };
+    let ended = Message::Ended {
+        fault: failure.fault,
+        detail: failure.detail,
+    };
     // A closed outlet means the engine is closing: nobody is left to tell.
     let _ = out.send((stream, id, ended)).await;
 }
@@ -68,24 +80,42 @@ async fn run(request: &Request, group: Arc<SessionGroup>, out: &Outlet) -> Resul
         let seconds = request.connect_timeout.as_secs_f32();
         Failure::new(Fault::Timeout, format!("no answer within {seconds} s"))
     };
-    let (mut demuxed, index) = timeout(request.connect_timeout, connect(request, group)).await.map_err(|_| late())??;
+    let (mut demuxed, index) = timeout(request.connect_timeout, connect(request, group))
+        .await
+        .map_err(|_| late())??;
     let mut pictures = Pictures::default();
     let mut deadline = Instant::now() + request.stall_timeout.max(request.connect_timeout);
     loop {
         let item = match tokio::time::timeout_at(deadline, demuxed.next()).await {
             Err(_) => return Err(stalled(request, &pictures)),
-            Ok(None) => return Err(Failure::new(Fault::Disconnected, "the camera closed the session")),
+            Ok(None) => {
+                return Err(Failure::new(
+                    Fault::Disconnected,
+                    "the camera closed the session",
+                ));
+            }
             Ok(Some(Err(error))) => return Err(classify(&error)),
             Ok(Some(Ok(item))) => item,
         };
-        let CodecItem::VideoFrame(frame) = item else { continue };
+        let CodecItem::VideoFrame(frame) = item else {
+            continue;
+        };
         let parameters = frame.has_new_parameters() || !pictures.started;
-        if parameters && let Some(retina::codec::ParametersRef::Video(video)) = demuxed.streams()[index].parameters() {
-            pictures.rate = video.frame_rate().map(|(num, den)| f64::from(den) / f64::from(num.max(1)));
+        if parameters
+            && let Some(retina::codec::ParametersRef::Video(video)) =
+                demuxed.streams()[index].parameters()
+        {
+            pictures.rate = video
+                .frame_rate()
+                .map(|(num, den)| f64::from(den) / f64::from(num.max(1)));
         }
         for message in pictures.take(&frame)? {
             deadline = Instant::now() + request.stall_timeout;
-            if out.send((request.stream, request.pull, message)).await.is_err() {
+            if out
+                .send((request.stream, request.pull, message))
+                .await
+                .is_err()
+            {
                 return Ok(());
             }
         }
@@ -107,15 +137,26 @@ async fn connect(request: &Request, group: Arc<SessionGroup>) -> Result<(Demuxed
         .session_group(group)
         .creds(credentials.map(|(username, password)| Credentials { username, password }))
         .user_agent(concat!("Pancar/", env!("CARGO_PKG_VERSION")).to_owned());
-    let mut session = Session::describe(request.url.clone(), options).await.map_err(|e| classify(&e))?;
-    let videos = || session.streams().iter().enumerate().filter(|(_, s)| s.media() == "video");
+    let mut session = Session::describe(request.url.clone(), options)
+        .await
+        .map_err(|e| classify(&e))?;
+    let videos = || {
+        session
+            .streams()
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.media() == "video")
+    };
     let index = match videos().find(|(_, s)| s.encoding_name() == "h264") {
         Some((index, _)) => index,
         None => {
             let names: Vec<&str> = videos().map(|(_, s)| s.encoding_name()).collect();
             return Err(match names.is_empty() {
                 true => Failure::new(Fault::NoVideo, "the camera describes no video"),
-                false => Failure::new(Fault::UnsupportedCodec, format!("the camera sends {}", names.join(", "))),
+                false => Failure::new(
+                    Fault::UnsupportedCodec,
+                    format!("the camera sends {}", names.join(", ")),
+                ),
             });
         }
     };
@@ -123,10 +164,19 @@ async fn connect(request: &Request, group: Arc<SessionGroup>) -> Result<(Demuxed
         true => Transport::Udp(UdpTransportOptions::default()),
         false => Transport::Tcp(TcpTransportOptions::default()),
     };
-    let setup = SetupOptions::default().transport(transport).frame_format(FrameFormat::default());
-    session.setup(index, setup).await.map_err(|e| classify(&e))?;
+    let setup = SetupOptions::default()
+        .transport(transport)
+        .frame_format(FrameFormat::default());
+    session
+        .setup(index, setup)
+        .await
+        .map_err(|e| classify(&e))?;
     let play = PlayOptions::default().initial_seq(InitialSequenceNumberPolicy::Ignore);
-    let demuxed = session.play(play).await.and_then(Session::demuxed).map_err(|e| classify(&e))?;
+    let demuxed = session
+        .play(play)
+        .await
+        .and_then(Session::demuxed)
+        .map_err(|e| classify(&e))?;
     Ok((demuxed, index))
 }
 
@@ -144,13 +194,26 @@ impl Pictures {
         self.lost += u64::from(frame.loss());
         let nals: Vec<&[u8]> = h264::nals_avcc(frame.data())
             .collect::<Result<_, _>>()
-            .map_err(|_| Failure::new(Fault::ProtocolError, "a NAL unit runs past the end of its frame"))?;
+            .map_err(|_| {
+                Failure::new(
+                    Fault::ProtocolError,
+                    "a NAL unit runs past the end of its frame",
+                )
+            })?;
         if nals.iter().any(|nal| h264::is_b_slice(nal) == Some(true)) {
-            return Err(Failure::new(Fault::BFrames, "the camera encodes with B-frames"));
+            return Err(Failure::new(
+                Fault::BFrames,
+                "the camera encodes with B-frames",
+            ));
         }
-        let key = nals.iter().any(|nal| h264::nal_type(nal) == Some(nal_type::IDR));
+        let key = nals
+            .iter()
+            .any(|nal| h264::nal_type(nal) == Some(nal_type::IDR));
         let mut messages = Vec::with_capacity(2);
-        if let Some(sps) = nals.iter().find(|nal| h264::nal_type(nal) == Some(nal_type::SPS)) {
+        if let Some(sps) = nals
+            .iter()
+            .find(|nal| h264::nal_type(nal) == Some(nal_type::SPS))
+        {
             messages.extend(self.parameters(sps, key)?);
         }
         if self.started {
@@ -160,7 +223,10 @@ impl Pictures {
                 key,
                 bytes: frame.data().len() as u64,
             };
-            messages.push(Message::Frame { frame, lost: std::mem::take(&mut self.lost) });
+            messages.push(Message::Frame {
+                frame,
+                lost: std::mem::take(&mut self.lost),
+            });
         }
         Ok(messages)
     }
@@ -170,7 +236,8 @@ impl Pictures {
         if self.parameters == sps || !key {
             return Ok(None);
         }
-        let parsed = Sps::parse(sps).map_err(|e| Failure::new(Fault::ProtocolError, e.to_string()))?;
+        let parsed =
+            Sps::parse(sps).map_err(|e| Failure::new(Fault::ProtocolError, e.to_string()))?;
         self.parameters = sps.to_vec();
         let video = Video {
             profile_level_id: parsed.profile_level_id,
@@ -179,14 +246,24 @@ impl Pictures {
             fps: parsed.fps.or(self.rate),
         };
         let first = !std::mem::replace(&mut self.started, true);
-        Ok(Some(if first { Message::Started(video) } else { Message::Changed(video) }))
+        Ok(Some(if first {
+            Message::Started(video)
+        } else {
+            Message::Changed(video)
+        }))
     }
 }
 
 /// The cause behind an error of retina's, which tells statuses by method and the rest by its text alone.
 fn classify(error: &retina::Error) -> Failure {
     let text = error.to_string();
-    let detail = text.lines().next().unwrap_or_default().chars().take(300).collect::<String>();
+    let detail = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(300)
+        .collect::<String>();
     let fault = match error.status_code() {
         Some(401 | 403 | 407) => Fault::Unauthorized,
         Some(404 | 410 | 454) => Fault::NotFound,
@@ -209,7 +286,9 @@ fn transport_fault(text: &str) -> Fault {
         Some(libc::ETIMEDOUT) => Fault::Timeout,
         Some(libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED) => Fault::Disconnected,
         _ if text.starts_with("Unable to connect") => Fault::Unreachable,
-        _ if text.starts_with("Error reading") || text.starts_with("Error writing") => Fault::Disconnected,
+        _ if text.starts_with("Error reading") || text.starts_with("Error writing") => {
+            Fault::Disconnected
+        }
         _ if text.starts_with("Timeout") => Fault::Timeout,
         _ => Fault::ProtocolError,
     }

@@ -26,7 +26,11 @@ const CONTROL: usize = 64;
 
 /// Binds a UDP socket; an IPv6 wildcard takes IPv4 as well.
 pub fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
@@ -48,7 +52,9 @@ impl Default for Inbox {
     fn default() -> Self {
         Self {
             data: vec![[0; RECEIVE_SIZE]; RECEIVE_BATCH].into_boxed_slice(),
-            addresses: (0..RECEIVE_BATCH).map(|_| SockAddrStorage::zeroed()).collect(),
+            addresses: (0..RECEIVE_BATCH)
+                .map(|_| SockAddrStorage::zeroed())
+                .collect(),
         }
     }
 }
@@ -56,12 +62,19 @@ impl Default for Inbox {
 impl Inbox {
     /// Receives what is there, at most a batch, and hands each datagram to `take`. Returns how many; `WouldBlock`
     /// when there is nothing.
-    pub fn receive(&mut self, fd: RawFd, mut take: impl FnMut(SocketAddr, &mut [u8])) -> io::Result<usize> {
+    pub fn receive(
+        &mut self,
+        fd: RawFd,
+        mut take: impl FnMut(SocketAddr, &mut [u8]),
+    ) -> io::Result<usize> {
         // SAFETY: iovec, mmsghdr are plain data; zero is a valid value of each.
         let mut vectors: [libc::iovec; RECEIVE_BATCH] = unsafe { zeroed() };
         let mut headers: [libc::mmsghdr; RECEIVE_BATCH] = unsafe { zeroed() };
         for i in 0..RECEIVE_BATCH {
-            vectors[i] = libc::iovec { iov_base: self.data[i].as_mut_ptr().cast(), iov_len: RECEIVE_SIZE };
+            vectors[i] = libc::iovec {
+                iov_base: self.data[i].as_mut_ptr().cast(),
+                iov_len: RECEIVE_SIZE,
+            };
             let header = &mut headers[i].msg_hdr;
             header.msg_iov = &raw mut vectors[i];
             header.msg_iovlen = 1;
@@ -70,19 +83,27 @@ impl Inbox {
         }
         // SAFETY: every pointer in `headers` outlives the call and covers the length given with it.
         let count = unsafe {
-            libc::recvmmsg(fd, headers.as_mut_ptr(), RECEIVE_BATCH as u32, libc::MSG_DONTWAIT as _, ptr::null_mut())
+            libc::recvmmsg(
+                fd,
+                headers.as_mut_ptr(),
+                RECEIVE_BATCH as u32,
+                libc::MSG_DONTWAIT as _,
+                ptr::null_mut(),
+            )
         };
         if count < 0 {
             return Err(io::Error::last_os_error());
         }
         let count = count as usize;
-        for i in 0..count {
-            let (header, len) = (&headers[i].msg_hdr, headers[i].msg_len as usize);
+        for (i, header) in headers[..count].iter().enumerate() {
+            let (header, len) = (&header.msg_hdr, header.msg_len as usize);
             if header.msg_flags & libc::MSG_TRUNC != 0 {
                 continue;
             }
             // SAFETY: the kernel wrote an address of `msg_namelen` bytes into this storage.
-            let from = unsafe { SockAddr::new(ptr::read(&raw const self.addresses[i]), header.msg_namelen) };
+            let from = unsafe {
+                SockAddr::new(ptr::read(&raw const self.addresses[i]), header.msg_namelen)
+            };
             if let Some(from) = from.as_socket() {
                 take(canonical(from), &mut self.data[i][..len.min(RECEIVE_SIZE)]);
             }
@@ -156,18 +177,32 @@ impl Outbox {
         let messages = &self.messages[first..self.messages.len().min(first + count)];
         let datagrams: Vec<Datagram<'_>> = messages
             .iter()
-            .map(|m| Datagram { to: &m.to, data: &self.buffer[m.start..m.start + m.len], segment: m.segment })
+            .map(|m| Datagram {
+                to: &m.to,
+                data: &self.buffer[m.start..m.start + m.len],
+                segment: m.segment,
+            })
             .collect();
         match send_batch(self.fd, &datagrams) {
             Ok(sent) => sent,
             // The device takes no segmented sends (EIO: no checksum offload; EINVAL: a kernel or path without it).
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EIO | libc::EINVAL)) && messages[0].len > messages[0].segment => {
+            Err(e)
+                if matches!(e.raw_os_error(), Some(libc::EIO | libc::EINVAL))
+                    && messages[0].len > messages[0].segment =>
+            {
                 self.gso = false;
                 0
             }
             Err(e) => {
-                let lost = if e.kind() == io::ErrorKind::WouldBlock { messages } else { &messages[..1] };
-                self.dropped += lost.iter().map(|m| m.len.div_ceil(m.segment) as u64).sum::<u64>();
+                let lost = if e.kind() == io::ErrorKind::WouldBlock {
+                    messages
+                } else {
+                    &messages[..1]
+                };
+                self.dropped += lost
+                    .iter()
+                    .map(|m| m.len.div_ceil(m.segment) as u64)
+                    .sum::<u64>();
                 lost.len()
             }
         }
@@ -179,7 +214,11 @@ impl Outbox {
         let data = &self.buffer[message.start..message.start + message.len];
         let datagrams: Vec<Datagram<'_>> = data
             .chunks(message.segment)
-            .map(|data| Datagram { to: &message.to, data, segment: data.len() })
+            .map(|data| Datagram {
+                to: &message.to,
+                data,
+                segment: data.len(),
+            })
             .collect();
         let mut done = 0;
         while done < datagrams.len() {
@@ -200,12 +239,19 @@ impl Transmit for Outbox {
             self.flush();
         }
         let to = match to {
-            SocketAddr::V4(v4) if self.ipv6 => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+            SocketAddr::V4(v4) if self.ipv6 => {
+                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
+            }
             to => to,
         };
         let start = self.used;
         self.used += len;
-        self.messages.push(Message { to: to.into(), start, len, segment: segment.max(1) });
+        self.messages.push(Message {
+            to: to.into(),
+            start,
+            len,
+            segment: segment.max(1),
+        });
         &mut self.buffer[start..start + len]
     }
 }
@@ -229,7 +275,10 @@ fn send_batch(fd: RawFd, datagrams: &[Datagram<'_>]) -> io::Result<usize> {
     let mut headers: [libc::mmsghdr; SEND_BATCH] = unsafe { zeroed() };
     let mut controls = [Control([MaybeUninit::zeroed(); CONTROL]); SEND_BATCH];
     for (i, datagram) in datagrams[..count].iter().enumerate() {
-        vectors[i] = libc::iovec { iov_base: datagram.data.as_ptr().cast_mut().cast(), iov_len: datagram.data.len() };
+        vectors[i] = libc::iovec {
+            iov_base: datagram.data.as_ptr().cast_mut().cast(),
+            iov_len: datagram.data.len(),
+        };
         let header = &mut headers[i].msg_hdr;
         header.msg_iov = &raw mut vectors[i];
         header.msg_iovlen = 1;
@@ -241,7 +290,14 @@ fn send_batch(fd: RawFd, datagrams: &[Datagram<'_>]) -> io::Result<usize> {
     }
     loop {
         // SAFETY: every pointer in `headers` outlives the call and covers the length given with it.
-        let sent = unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), count as u32, libc::MSG_DONTWAIT as _) };
+        let sent = unsafe {
+            libc::sendmmsg(
+                fd,
+                headers.as_mut_ptr(),
+                count as u32,
+                libc::MSG_DONTWAIT as _,
+            )
+        };
         if sent >= 0 {
             return Ok(sent as usize);
         }
@@ -269,7 +325,11 @@ fn segment(header: &mut libc::msghdr, control: &mut Control, size: u16) {
 }
 
 fn writable(fd: RawFd) -> bool {
-    let mut poll = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    let mut poll = libc::pollfd {
+        fd,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
     // SAFETY: one pollfd, which outlives the call.
     unsafe { libc::poll(&raw mut poll, 1, PATIENCE_MS) == 1 }
 }
@@ -281,9 +341,16 @@ mod tests {
     use std::time::Duration;
 
     fn receive_all(socket: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
-        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
         let mut buffer = [0; 2048];
-        (0..count).map(|_| { let n = socket.recv(&mut buffer).unwrap(); buffer[..n].to_vec() }).collect()
+        (0..count)
+            .map(|_| {
+                let n = socket.recv(&mut buffer).unwrap();
+                buffer[..n].to_vec()
+            })
+            .collect()
     }
 
     #[test]
@@ -306,14 +373,20 @@ mod tests {
 
     #[test]
     fn ipv4_peers_of_a_dual_stack_socket_are_ipv4_addresses() {
-        let Ok(socket) = bind("[::]:0".parse().unwrap()) else { return };
+        let Ok(socket) = bind("[::]:0".parse().unwrap()) else {
+            return;
+        };
         let port = socket.local_addr().unwrap().as_socket().unwrap().port();
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.send_to(b"hello", ("127.0.0.1", port)).unwrap();
         assert!(writable(socket.as_raw_fd()));
         std::thread::sleep(Duration::from_millis(20));
         let mut seen = Vec::new();
-        Inbox::default().receive(socket.as_raw_fd(), |from, data| seen.push((from, data.to_vec()))).unwrap();
+        Inbox::default()
+            .receive(socket.as_raw_fd(), |from, data| {
+                seen.push((from, data.to_vec()))
+            })
+            .unwrap();
         assert_eq!(seen, [(peer.local_addr().unwrap(), b"hello".to_vec())]);
         let mut outbox = Outbox::new(&socket).unwrap();
         outbox.datagram(seen[0].0, b"back");

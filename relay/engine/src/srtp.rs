@@ -114,16 +114,37 @@ impl Master {
             return Err(KeyError);
         }
         let mut padded = [0; 14];
-        padded.iter_mut().zip(salt).for_each(|(to, from)| *to = *from);
+        padded
+            .iter_mut()
+            .zip(salt)
+            .for_each(|(to, from)| *to = *from);
         let cipher = Aes128Enc::new_from_slice(key).map_err(|_| KeyError)?;
-        Ok(Self { cipher, salt: padded })
+        Ok(Self {
+            cipher,
+            salt: padded,
+        })
     }
 
     /// Key derivation (RFC 3711, section 4.3), rate 0.
     fn derive<const N: usize>(&self, label: u8) -> [u8; N] {
         let [s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13] = self.salt;
         let iv = [
-            s0, s1, s2, s3, s4, s5, s6, s7 ^ label, s8, s9, s10, s11, s12, s13, 0, 0,
+            s0,
+            s1,
+            s2,
+            s3,
+            s4,
+            s5,
+            s6,
+            s7 ^ label,
+            s8,
+            s9,
+            s10,
+            s11,
+            s12,
+            s13,
+            0,
+            0,
         ];
         let mut derived = [0; N];
         apply_keystream(&self.cipher, &iv, &mut derived);
@@ -149,7 +170,10 @@ fn counter_iv(salt: &[u8; 14], ssrc: u32, index: u64) -> [u8; 16] {
 fn gcm_nonce(salt: &[u8; 12], ssrc: u32, index: u64) -> Nonce {
     let [_, _, _, _, numbers @ ..] = (u128::from(ssrc) << 48 | u128::from(index)).to_be_bytes();
     let mut nonce = *salt;
-    nonce.iter_mut().zip(numbers).for_each(|(to, from)| *to ^= from);
+    nonce
+        .iter_mut()
+        .zip(numbers)
+        .for_each(|(to, from)| *to ^= from);
     Nonce::assume_unique_for_key(nonce)
 }
 
@@ -163,7 +187,10 @@ fn sha1_key(key: &[u8; 20]) -> hmac::Key {
 }
 
 /// Session keys for RTP in the form in which sealing is fastest.
-#[expect(clippy::large_enum_variant, reason = "the large one is what nearly every viewer has")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is what nearly every viewer has"
+)]
 enum RtpKeys {
     Gcm { key: LessSafeKey, salt: [u8; 12] },
     Cm(Box<CmKeys>),
@@ -226,7 +253,10 @@ impl RtcpKeys {
     fn gcm(&self, ssrc: u32, index: u32) -> Option<(LessSafeKey, Nonce)> {
         // A derived salt of 96 bits is the start of one of 112.
         let salt = self.salt.first_chunk()?;
-        Some((gcm_key(&self.key).ok()?, gcm_nonce(salt, ssrc, index.into())))
+        Some((
+            gcm_key(&self.key).ok()?,
+            gcm_nonce(salt, ssrc, index.into()),
+        ))
     }
 
     fn apply_keystream(&self, ssrc: u32, index: u32, body: &mut [u8]) {
@@ -308,7 +338,9 @@ impl Sender {
             }
             RtpKeys::Cm(keys) => {
                 let tag = keys.seal(header, payload, ssrc, roc, seq);
-                room.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+                room.iter_mut()
+                    .zip(tag.as_ref())
+                    .for_each(|(to, from)| *to = *from);
             }
         }
     }
@@ -333,7 +365,8 @@ impl Sender {
         match self.rtcp.profile {
             Profile::AeadAes128Gcm => {
                 let tag = self.rtcp.gcm(ssrc, index).and_then(|(key, nonce)| {
-                    key.seal_in_place_separate_tag(nonce, rtcp_aad(header, word), body).ok()
+                    key.seal_in_place_separate_tag(nonce, rtcp_aad(header, word), body)
+                        .ok()
                 });
                 let Some(tag) = tag else {
                     unreachable!("GCM seals up to 64 GiB");
@@ -373,7 +406,9 @@ impl Receiver {
     /// What `packet` holds after an error is undefined.
     pub fn open_rtcp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], OpenError> {
         let length = packet.len().checked_sub(self.rtcp.profile.rtcp_overhead());
-        let length = length.filter(|&length| length >= RTCP_HEADER).ok_or(OpenError::Truncated)?;
+        let length = length
+            .filter(|&length| length >= RTCP_HEADER)
+            .ok_or(OpenError::Truncated)?;
         let (ssrc, word) = match self.rtcp.profile {
             Profile::AeadAes128Gcm => self.open_gcm(packet),
             Profile::AesCm128HmacSha1_80 => self.open_cm(packet),
@@ -387,8 +422,15 @@ impl Receiver {
         let (header, rest) = packet.split_first_chunk_mut().ok_or(OpenError::Truncated)?;
         let (body, word) = rest.split_last_chunk_mut().ok_or(OpenError::Truncated)?;
         let (ssrc, word) = (rtcp_ssrc(header), u32::from_be_bytes(*word));
-        let (key, nonce) = self.rtcp.gcm(ssrc, word & !E).ok_or(OpenError::Unauthentic)?;
-        if word & E == 0 || key.open_in_place(nonce, rtcp_aad(header, word), body).is_err() {
+        let (key, nonce) = self
+            .rtcp
+            .gcm(ssrc, word & !E)
+            .ok_or(OpenError::Unauthentic)?;
+        if word & E == 0
+            || key
+                .open_in_place(nonce, rtcp_aad(header, word), body)
+                .is_err()
+        {
             return Err(OpenError::Unauthentic);
         }
         Ok((ssrc, word))
@@ -396,9 +438,14 @@ impl Receiver {
 
     /// Header, ciphertext, word, tag (RFC 3711, section 3.4).
     fn open_cm(&self, packet: &mut [u8]) -> Result<(u32, u32), OpenError> {
-        let (sealed, tag) = packet.split_last_chunk_mut::<10>().ok_or(OpenError::Truncated)?;
+        let (sealed, tag) = packet
+            .split_last_chunk_mut::<10>()
+            .ok_or(OpenError::Truncated)?;
         let expected = hmac::sign(&sha1_key(&self.rtcp.auth), sealed);
-        let authentic = expected.as_ref().first_chunk::<10>().map(|mac| mac.ct_eq(tag).into());
+        let authentic = expected
+            .as_ref()
+            .first_chunk::<10>()
+            .map(|mac| mac.ct_eq(tag).into());
         let (rest, word) = sealed.split_last_chunk_mut().ok_or(OpenError::Truncated)?;
         let (header, body) = rest.split_first_chunk_mut().ok_or(OpenError::Truncated)?;
         let (ssrc, word) = (rtcp_ssrc(header), u32::from_be_bytes(*word));
@@ -410,9 +457,16 @@ impl Receiver {
     }
 
     fn source(&mut self, ssrc: u32) -> Result<&mut Source, OpenError> {
-        let slot = self.sources.iter_mut().find(|slot| slot.is_none_or(|s| s.ssrc == ssrc));
+        let slot = self
+            .sources
+            .iter_mut()
+            .find(|slot| slot.is_none_or(|s| s.ssrc == ssrc));
         let slot = slot.ok_or(OpenError::TooManySources)?;
-        Ok(slot.get_or_insert(Source { ssrc, newest: 0, seen: 0 }))
+        Ok(slot.get_or_insert(Source {
+            ssrc,
+            newest: 0,
+            seen: 0,
+        }))
     }
 }
 

@@ -48,7 +48,11 @@ impl Frame {
     pub fn packet(&self, number: u64) -> Option<Packet<'_>> {
         let i = usize::try_from(number.checked_sub(self.first)?).ok()?;
         let end = *self.packets.ends.get(i)? as usize;
-        let start = if i == 0 { 0 } else { *self.packets.ends.get(i - 1)? as usize };
+        let start = if i == 0 {
+            0
+        } else {
+            *self.packets.ends.get(i - 1)? as usize
+        };
         Some(Packet {
             payload: self.packets.data.get(start..end)?,
             timestamp: self.timestamp,
@@ -71,7 +75,8 @@ impl Timeline {
             let start = match self.newest {
                 None => 0,
                 Some((timestamp, at)) => {
-                    let gap = now.saturating_duration_since(at).as_micros() as u64 * CLOCK_RATE / 1_000_000;
+                    let gap = now.saturating_duration_since(at).as_micros() as u64 * CLOCK_RATE
+                        / 1_000_000;
                     timestamp + gap.max(1)
                 }
             };
@@ -148,9 +153,21 @@ impl Stream {
     }
 
     /// Appends a frame; `source_timestamp` in 90 kHz units of the source's own clock, extended to 64 bits.
-    pub fn push(&mut self, packets: Packetized, source_timestamp: i64, key: bool, now: Instant) -> &Frame {
+    pub fn push(
+        &mut self,
+        packets: Packetized,
+        source_timestamp: i64,
+        key: bool,
+        now: Instant,
+    ) -> &Frame {
         let timestamp = self.timeline.place(source_timestamp, now);
-        let frame = Frame { first: self.next, timestamp, key, arrived: now, packets };
+        let frame = Frame {
+            first: self.next,
+            timestamp,
+            key,
+            arrived: now,
+            packets,
+        };
         self.next = frame.end();
         self.bytes += frame.byte_len();
         self.counters.frames += 1;
@@ -167,7 +184,9 @@ impl Stream {
 
     fn trim(&mut self, now: Instant) {
         while self.frames.len() > 1 {
-            let Some(oldest) = self.frames.front() else { return };
+            let Some(oldest) = self.frames.front() else {
+                return;
+            };
             let in_gop = self.key.is_some_and(|key| oldest.first >= key);
             let stale = !in_gop && now.saturating_duration_since(oldest.arrived) > HISTORY;
             if !stale && self.bytes <= MAX_BYTES {
@@ -183,11 +202,17 @@ impl Stream {
 
     /// The frame that holds packet `number`, if it is still kept.
     pub fn frame_of(&self, number: u64) -> Option<&Frame> {
-        if let Some(still) = self.still.as_ref().filter(|f| f.first <= number && number < f.end()) {
+        if let Some(still) = self
+            .still
+            .as_ref()
+            .filter(|f| f.first <= number && number < f.end())
+        {
             return Some(still);
         }
         let after = self.frames.partition_point(|f| f.first <= number);
-        self.frames.get(after.checked_sub(1)?).filter(|f| number < f.end())
+        self.frames
+            .get(after.checked_sub(1)?)
+            .filter(|f| number < f.end())
     }
 
     pub fn start(&self) -> Start {
@@ -217,7 +242,10 @@ mod tests {
         stream.push(frame(3, 10), 0, true, now);
         stream.push(frame(2, 20), 3600, false, now);
         let packet = stream.frame_of(4).and_then(|f| f.packet(4)).unwrap();
-        assert_eq!((packet.payload.len(), packet.marker, packet.timestamp), (20, true, 3600));
+        assert_eq!(
+            (packet.payload.len(), packet.marker, packet.timestamp),
+            (20, true, 3600)
+        );
         assert!(!stream.frame_of(3).and_then(|f| f.packet(3)).unwrap().marker);
         assert!(stream.frame_of(5).is_none());
         assert_eq!(stream.start(), Start::Gop(0));
@@ -255,9 +283,14 @@ mod tests {
         let mut stream = Stream::new();
         let t0 = Instant::now();
         assert_eq!(stream.push(frame(1, 1), 1_000_000, true, t0).timestamp, 0);
-        assert_eq!(stream.push(frame(1, 1), 1_003_600, false, t0).timestamp, 3600);
+        assert_eq!(
+            stream.push(frame(1, 1), 1_003_600, false, t0).timestamp,
+            3600
+        );
         stream.rebase();
-        let back = stream.push(frame(1, 1), 5, true, t0 + Duration::from_secs(2)).timestamp;
+        let back = stream
+            .push(frame(1, 1), 5, true, t0 + Duration::from_secs(2))
+            .timestamp;
         assert_eq!(back, 3600 + 180_000);
     }
 }

@@ -8,7 +8,8 @@ pub trait Transmit {
     fn message(&mut self, to: SocketAddr, segment: usize, len: usize) -> &mut [u8];
 
     fn datagram(&mut self, to: SocketAddr, data: &[u8]) {
-        self.message(to, data.len(), data.len()).copy_from_slice(data);
+        self.message(to, data.len(), data.len())
+            .copy_from_slice(data);
     }
 }
 

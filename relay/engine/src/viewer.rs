@@ -64,11 +64,17 @@ impl Viewer {
         let Some(leftovers) = &mut self.leftovers else {
             self.dtls_from = Some(from);
             self.handshake_datagrams += 1;
-            return if self.handshake_datagrams <= MAX_HANDSHAKE { Dtls::Handshake } else { Dtls::Ignore };
+            return if self.handshake_datagrams <= MAX_HANDSHAKE {
+                Dtls::Handshake
+            } else {
+                Dtls::Ignore
+            };
         };
         match datagram.first() {
             Some(&HANDSHAKE) => {
-                let due = leftovers.flight_sent.is_none_or(|at| now.saturating_duration_since(at) >= FLIGHT_INTERVAL);
+                let due = leftovers
+                    .flight_sent
+                    .is_none_or(|at| now.saturating_duration_since(at) >= FLIGHT_INTERVAL);
                 if !due {
                     return Dtls::Ignore;
                 }

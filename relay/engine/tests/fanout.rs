@@ -27,7 +27,10 @@ struct Wire {
 
 impl Transmit for Wire {
     fn message(&mut self, to: SocketAddr, segment: usize, len: usize) -> &mut [u8] {
-        assert!(len <= 62_000 && len.div_ceil(segment) <= 48, "beyond one GSO send");
+        assert!(
+            len <= 62_000 && len.div_ceil(segment) <= 48,
+            "beyond one GSO send"
+        );
         self.sent.push((to, segment, vec![0; len]));
         &mut self.sent.last_mut().unwrap().2
     }
@@ -36,12 +39,17 @@ impl Transmit for Wire {
 impl Wire {
     fn datagrams(&mut self) -> Vec<Vec<u8>> {
         let sent = std::mem::take(&mut self.sent);
-        sent.iter().flat_map(|(_, segment, data)| data.chunks(*segment).map(<[u8]>::to_vec)).collect()
+        sent.iter()
+            .flat_map(|(_, segment, data)| data.chunks(*segment).map(<[u8]>::to_vec))
+            .collect()
     }
 
     /// RTP packets: version 2, payload type 96, no RTCP.
     fn rtp(&mut self) -> Vec<Vec<u8>> {
-        self.datagrams().into_iter().filter(|d| d[0] >> 6 == 2 && d[1] & 0x7f == 96).collect()
+        self.datagrams()
+            .into_iter()
+            .filter(|d| d[0] >> 6 == 2 && d[1] & 0x7f == 96)
+            .collect()
     }
 }
 
@@ -73,7 +81,11 @@ fn binding_request(nominate: bool) -> Vec<u8> {
 
 fn keys() -> Keys {
     let pair = || (KEY.to_vec(), SALT.to_vec());
-    Keys { profile: Profile::AeadAes128Gcm, send: pair(), receive: pair() }
+    Keys {
+        profile: Profile::AeadAes128Gcm,
+        send: pair(),
+        receive: pair(),
+    }
 }
 
 struct Scene {
@@ -88,7 +100,12 @@ impl Scene {
         let now = Instant::now();
         let mut hub = Hub::new(now, 0);
         hub.open_stream(STREAM);
-        Self { hub, wire: Wire::default(), now, clock: 0 }
+        Self {
+            hub,
+            wire: Wire::default(),
+            now,
+            clock: 0,
+        }
     }
 
     /// ICE and keys; the burst starts.
@@ -101,20 +118,36 @@ impl Scene {
             mid: Some((1, "0".into())),
             playout_delay: Some(2),
         };
-        self.hub.add_viewer(VIEWER, STREAM, ice, negotiated, self.now);
-        self.hub.datagram(viewer_address(), &mut binding_request(true), self.now, &mut self.wire);
+        self.hub
+            .add_viewer(VIEWER, STREAM, ice, negotiated, self.now);
+        self.hub.datagram(
+            viewer_address(),
+            &mut binding_request(true),
+            self.now,
+            &mut self.wire,
+        );
         let start = Start {
             keys: keys(),
             last_flight: b"\x16last flight".to_vec(),
             close_notify: b"\x15close".to_vec(),
             random: (0x7ffe, 77),
         };
-        self.hub.start_media(VIEWER, start, self.now, &mut self.wire).unwrap();
+        self.hub
+            .start_media(VIEWER, start, self.now, &mut self.wire)
+            .unwrap();
     }
 
     fn frame(&mut self, key: bool, sizes: &[usize]) {
-        let data: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|i| (i as i64 + self.clock) as u8).collect();
-        let ends = sizes.iter().scan(0, |end, size| { *end += *size as u32; Some(*end) }).collect();
+        let data: Vec<u8> = (0..sizes.iter().sum::<usize>())
+            .map(|i| (i as i64 + self.clock) as u8)
+            .collect();
+        let ends = sizes
+            .iter()
+            .scan(0, |end, size| {
+                *end += *size as u32;
+                Some(*end)
+            })
+            .collect();
         let frame = SourceFrame {
             bytes: data.len() as u64,
             packets: Packetized { data, ends },
@@ -144,7 +177,8 @@ impl Scene {
             packet.extend_from_slice(&[0, 0]);
         }
         peer.seal_rtcp(&mut packet).unwrap();
-        self.hub.datagram(viewer_address(), &mut packet, self.now, &mut self.wire);
+        self.hub
+            .datagram(viewer_address(), &mut packet, self.now, &mut self.wire);
     }
 }
 
@@ -171,10 +205,19 @@ fn a_viewer_gets_the_cached_gop_at_once_and_then_the_live_edge() {
     assert_eq!(live.len(), 1);
     assert_eq!(playout_delay(&live[0]), [0, 0, 40]);
     let all: Vec<u16> = burst.iter().chain(&live).map(|p| sequence(p)).collect();
-    assert!(all.windows(2).all(|w| w[1] == w[0].wrapping_add(1)), "{all:?}");
+    assert!(
+        all.windows(2).all(|w| w[1] == w[0].wrapping_add(1)),
+        "{all:?}"
+    );
     let timestamp = |p: &[u8]| u32::from_be_bytes([p[4], p[5], p[6], p[7]]);
-    assert_eq!(timestamp(&burst[4]).wrapping_sub(timestamp(&burst[0])), 3600);
-    assert_eq!(burst.iter().map(|p| p[1] >> 7).collect::<Vec<_>>(), [0, 0, 0, 1, 0, 1]);
+    assert_eq!(
+        timestamp(&burst[4]).wrapping_sub(timestamp(&burst[0])),
+        3600
+    );
+    assert_eq!(
+        burst.iter().map(|p| p[1] >> 7).collect::<Vec<_>>(),
+        [0, 0, 0, 1, 0, 1]
+    );
 }
 
 #[test]
@@ -214,7 +257,16 @@ fn who_falls_silent_expires_and_is_told() {
     scene.wire.datagrams();
     scene.pass(Duration::from_secs(2));
     let ended: Vec<Event> = scene.hub.events().collect();
-    assert!(matches!(ended[..], [Event::ViewerEnded { viewer: VIEWER, reason: EndReason::Expired }]), "{ended:?}");
+    assert!(
+        matches!(
+            ended[..],
+            [Event::ViewerEnded {
+                viewer: VIEWER,
+                reason: EndReason::Expired
+            }]
+        ),
+        "{ended:?}"
+    );
     assert_eq!(scene.wire.datagrams().last().unwrap(), b"\x15close");
 }
 
@@ -222,11 +274,28 @@ fn who_falls_silent_expires_and_is_told() {
 fn a_forged_stun_request_admits_nobody_and_dtls_needs_a_proven_address() {
     let mut scene = Scene::new();
     let ice = Ice::new("ours", "another-password-of-24-l", "them", scene.now);
-    let negotiated =
-        Negotiated { payload_type: 96, ssrc: 1, cname: "x".into(), mid: None, playout_delay: None };
-    scene.hub.add_viewer(VIEWER, STREAM, ice, negotiated, scene.now);
-    scene.hub.datagram(viewer_address(), &mut binding_request(true), scene.now, &mut scene.wire);
-    scene.hub.datagram(viewer_address(), &mut [22, 254, 253, 0], scene.now, &mut scene.wire);
+    let negotiated = Negotiated {
+        payload_type: 96,
+        ssrc: 1,
+        cname: "x".into(),
+        mid: None,
+        playout_delay: None,
+    };
+    scene
+        .hub
+        .add_viewer(VIEWER, STREAM, ice, negotiated, scene.now);
+    scene.hub.datagram(
+        viewer_address(),
+        &mut binding_request(true),
+        scene.now,
+        &mut scene.wire,
+    );
+    scene.hub.datagram(
+        viewer_address(),
+        &mut [22, 254, 253, 0],
+        scene.now,
+        &mut scene.wire,
+    );
     assert!(scene.wire.datagrams().is_empty());
     assert!(scene.hub.events().next().is_none());
     assert_eq!(scene.hub.rejected(), 2);
@@ -239,7 +308,12 @@ fn a_late_handshake_record_gets_the_last_flight_but_not_in_a_flood() {
     scene.join();
     scene.wire.datagrams();
     for _ in 0..10 {
-        scene.hub.datagram(viewer_address(), &mut [22, 254, 253, 0], scene.now, &mut scene.wire);
+        scene.hub.datagram(
+            viewer_address(),
+            &mut [22, 254, 253, 0],
+            scene.now,
+            &mut scene.wire,
+        );
     }
     assert_eq!(scene.wire.datagrams(), [b"\x16last flight"]);
 }

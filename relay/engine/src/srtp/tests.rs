@@ -7,9 +7,15 @@ use super::*;
 const PROFILES: [Profile; 2] = [Profile::AeadAes128Gcm, Profile::AesCm128HmacSha1_80];
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> =
-        text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
-    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    let digits: Vec<u8> = text
+        .chars()
+        .filter_map(|c| c.to_digit(16))
+        .map(|digit| digit as u8)
+        .collect();
+    digits
+        .chunks_exact(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect()
 }
 
 fn array<const N: usize>(text: &str) -> [u8; N] {
@@ -19,7 +25,10 @@ fn array<const N: usize>(text: &str) -> [u8; N] {
 fn pair(profile: Profile) -> (Sender, Receiver) {
     let (key, salt) = ([7; 16], vec![9; profile.salt_len()]);
     let sender = Sender::new(profile, &key, &salt).expect("right lengths");
-    (sender, Receiver::new(profile, &key, &salt).expect("right lengths"))
+    (
+        sender,
+        Receiver::new(profile, &key, &salt).expect("right lengths"),
+    )
 }
 
 fn rtp(ssrc: u32, seq: u16, payload: &[u8], overhead: usize) -> Vec<u8> {
@@ -41,13 +50,21 @@ fn open_rtp(keys: &RtpKeys, packet: &[u8], roc: u32) -> Option<Vec<u8>> {
     match keys {
         RtpKeys::Gcm { key, salt } => {
             let (nonce, mut body) = (gcm_nonce(salt, ssrc, index), body.to_vec());
-            Some(key.open_in_place(nonce, Aad::from(header), &mut body).ok()?.to_vec())
+            Some(
+                key.open_in_place(nonce, Aad::from(header), &mut body)
+                    .ok()?
+                    .to_vec(),
+            )
         }
         RtpKeys::Cm(keys) => {
             let (payload, tag) = body.split_at(body.len() - 10);
             let signed = [header, payload, &roc.to_be_bytes()].concat();
             let mut payload = payload.to_vec();
-            apply_keystream(&keys.cipher, &counter_iv(&keys.salt, ssrc, index), &mut payload);
+            apply_keystream(
+                &keys.cipher,
+                &counter_iv(&keys.salt, ssrc, index),
+                &mut payload,
+            );
             (&hmac::sign(&keys.auth, &signed).as_ref()[..10] == tag).then_some(payload)
         }
     }
@@ -76,7 +93,10 @@ fn rfc_3711_b3_key_derivation() {
         &hex("0EC675AD498AFEEBB6960B3AABE6"),
     )
     .expect("right lengths");
-    assert_eq!(master.derive::<16>(0), *hex("C61E7A93744F39EE10734AFE3FF7A087"));
+    assert_eq!(
+        master.derive::<16>(0),
+        *hex("C61E7A93744F39EE10734AFE3FF7A087")
+    );
     assert_eq!(master.derive::<14>(2), *hex("30CBBC08863D8C85D49DB34A9AE1"));
     let auth = "CEBE321F6FF7716B6FD4AB49AF256A156D38BAA48F0A0ACF3C34E2359E6CDBCE
         E049646C43D9327AD175578EF72270986371C10C9A369AC2F94A8C5FBCDDDC25
@@ -110,11 +130,15 @@ fn rfc_7714_17_rtcp() {
         auth: [0; 20],
         salt: *b"Quid pro quo\0\0",
     };
-    let plain = hex("81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930
-        4c756e61 deadbeef deadbeef deadbeef deadbeef deadbeef");
-    let sealed = hex("81c8000d 4d617273 63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7
+    let plain = hex(
+        "81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930
+        4c756e61 deadbeef deadbeef deadbeef deadbeef deadbeef",
+    );
+    let sealed = hex(
+        "81c8000d 4d617273 63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7
         6c06f32d c676a5f1 730d6fda 4ce09b46 86303ded 0bb9275b c84aa458 96cf4d2f
-        c5abf872 45d9eade 800005d4");
+        c5abf872 45d9eade 800005d4",
+    );
     let (mut sender, mut receiver) = pair(Profile::AeadAes128Gcm);
     (sender.rtcp, sender.index) = (keys(), 0x5d4);
     let mut packet = plain.clone();
