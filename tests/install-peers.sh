@@ -5,7 +5,7 @@
 set -eu
 
 wanted="chromium fonts-dejavu-core gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-base
-gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools python3-gi python3-gst-1.0"
+gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly iproute2 python3-gi"
 
 if ! command -v dpkg-query >/dev/null; then
     echo "no Debian packages here; the tests look for these themselves:" $wanted >&2

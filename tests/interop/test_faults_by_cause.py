@@ -21,7 +21,7 @@ async def test_each_fault_is_named(cameras: Cameras, up: Runs, closed_port: int)
     full = cameras(session_limit=0)
     locked = cameras(auth="digest", username="operator", password="s3cret")
     hung = cameras()
-    hung.vanish()
+    hung.hang()
     expected = {
         "b-frames": ("BFrames", camera("b-frames", b_frames)),
         "full": ("SessionLimit", camera("full", full)),

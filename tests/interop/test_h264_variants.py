@@ -1,6 +1,7 @@
 """Every kind of H.264 that cameras send plays on an independent viewer, who need not wait for the next key frame."""
 
 import time
+from typing import Any
 
 import pytest
 from rigs.camera import Cameras
@@ -8,7 +9,7 @@ from rigs.manifests import camera
 from rigs.up import Runs
 from rigs.viewer import Viewer
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "baseline, short GOP": {"profile": "baseline", "gop": 15},
     "baseline, GOP of 300 frames": {"profile": "baseline", "gop": 300},
     "high, short GOP, parameter sets in band": {"profile": "high", "gop": 15, "in_band": True},
@@ -17,7 +18,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
-async def test_plays_at_once_in_mid_gop(variant: dict[str, object], cameras: Cameras, up: Runs) -> None:
+async def test_plays_at_once_in_mid_gop(variant: dict[str, Any], cameras: Cameras, up: Runs) -> None:
     source = cameras(number=42, **variant)
     async with up(camera("gate", source)) as run:
         live = await run.until("gate", "Live")

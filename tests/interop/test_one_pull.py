@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from typing import Any
 
 from rigs.camera import Cameras
 from rigs.manifests import camera
 from rigs.up import Runs, Up
 from rigs.viewer import Viewer
 
-SMALL = {"width": 160, "height": 120, "fps": 10, "gop": 20, "kbps": 150}
+SMALL: dict[str, Any] = {"width": 160, "height": 120, "fps": 10, "gop": 20, "kbps": 150}
 
 
 async def test_twenty_viewers_share_one_session(cameras: Cameras, up: Runs) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from rigs.network import Host
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 PROBE = """
@@ -41,6 +42,7 @@ class CameraSettings:
     username: str = "viewer"
     password: str = ""
     session_limit: int | None = None
+    address: str = "127.0.0.1"
     port: int = 0
 
 
@@ -65,10 +67,11 @@ def require_gstreamer() -> None:
 
 
 class Camera:
-    """One camera; its process ends with `stop`, or with the test's own process."""
+    """One camera; its process ends with `stop`, or with the test's own process. It may stand on a host of its own."""
 
-    def __init__(self, settings: CameraSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: CameraSettings, host: Host | None = None) -> None:
+        self.settings = dataclasses.replace(settings, address=host.address) if host else settings
+        self._host = host
         self._process: subprocess.Popen[str] | None = None
         self.start()
 
@@ -77,13 +80,17 @@ class Camera:
         script = Path(__file__).with_name("gst_camera.py")
         arguments = json.dumps(dataclasses.asdict(self.settings))
         self._process = subprocess.Popen(
-            [SYSTEM_PYTHON, script, arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [*(self._host.command if self._host else ()), SYSTEM_PYTHON, script, arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
         self.settings = dataclasses.replace(self.settings, port=self._answer()["port"])
 
     @property
     def url(self) -> str:
-        return f"rtsp://127.0.0.1:{self.settings.port}/live"
+        return f"rtsp://{self.settings.address}:{self.settings.port}/live"
 
     def stats(self) -> CameraStats:
         return self._ask("stats")
@@ -95,12 +102,20 @@ class Camera:
     def thaw(self) -> None:
         self._ask("thaw")
 
-    def vanish(self) -> None:
-        """Falls silent from one moment to the next: no FIN, no RST, no answer to anything."""
+    def hang(self) -> None:
+        """Its software stands still from one moment to the next, while its kernel goes on acknowledging."""
         self._running().send_signal(signal.SIGSTOP)
 
-    def come_back(self) -> None:
-        """After `vanish`: a camera that has just booted, which knows nothing of earlier sessions."""
+    def lose_power(self) -> None:
+        """Is gone from one moment to the next: no FIN, no RST, no answer to anything. Takes a host of its own."""
+        assert self._host is not None
+        self._host.unplug()
+        self.stop()
+
+    def boot(self) -> None:
+        """Comes back after `hang` or `lose_power`, knowing nothing of earlier sessions."""
+        if self._process is None and self._host is not None:
+            self._host.plug_in()
         self.stop()
         self.start()
 
@@ -142,8 +157,8 @@ class Cameras:
     def __init__(self) -> None:
         self._running: list[Camera] = []
 
-    def __call__(self, **settings: Any) -> Camera:
-        camera = Camera(CameraSettings(**settings))
+    def __call__(self, *, host: Host | None = None, **settings: Any) -> Camera:
+        camera = Camera(CameraSettings(**settings), host)
         self._running.append(camera)
         return camera
 

@@ -1,7 +1,7 @@
 """A camera made of GStreamer's RTSP server, with nothing of Pancar's in it. Run by `rigs.camera` under the system's
 Python, which has GStreamer's bindings.
 
-Takes one JSON object of settings as its argument, listens on a port of 127.0.0.1, prints {"port": ...}, then answers
+Takes one JSON object of settings as its argument, listens where they say, prints {"port": ...}, then answers
 each line of standard input ("stats", "freeze", "thaw") with a JSON line. Ends with its standard input.
 """
 
@@ -160,7 +160,7 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
-    server.set_address("127.0.0.1")
+    server.set_address(settings["address"])
     server.set_service(str(settings["port"]))
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(pipeline(settings))
