@@ -323,3 +323,6 @@ fn fu_a(nal: &[u8], max_payload: usize, out: &mut Packetized) {
         out.end_payload();
     }
 }
+
+#[cfg(test)]
+mod tests;
