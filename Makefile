@@ -47,6 +47,8 @@ lint: all
 	cd $(ENGINE) && cargo clippy --quiet --locked --all-targets --features python -- --deny warnings
 	$(BIN)/python tools/generate.py --check $(PROTOS)
 	$(BIN)/python tools/licences.py
+	@# Lock files and settings that name where packages are downloaded from stay out; Cargo.lock does not.
+	! git ls-files | grep -E '(^|/)(uv\.lock|poetry\.lock|package-lock\.json|pip\.conf|\.npmrc)$$'
 
 format: all
 	$(BIN)/ruff check --quiet --fix .
