@@ -41,7 +41,7 @@ class ViewerEnded:
     def viewer(self) -> int: ...
     @property
     def reason(self) -> str:
-        """"Expired" (30 s without an authenticated STUN request) or "StreamClosed"."""
+        """ "Expired" (30 s without an authenticated STUN request) or "StreamClosed"."""
 
 @final
 class PullStarted:

@@ -1,0 +1,221 @@
+"""The viewers of this relay: from an offer to media, and to an end that is always logged.
+
+`viewer.whep` joins and leaves, `__main__` hands in the engine's events and calls `tick` once a second: one ticker
+serves all sessions, for a timer or task of each would cost more memory than the session itself. Runs in the event
+loop's thread alone; media does not pass here.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+from aiortc import RTCDtlsFingerprint
+
+from pancar_relay._engine import DtlsReceived, Engine, ViewerEnded
+from pancar_relay.desired import CameraKey
+from pancar_relay.errors import JoinRefusedError
+from pancar_relay.ingest.cameras import View
+from pancar_relay.viewer.dtls import Certificate, Handshake, Keys
+from pancar_relay.viewer.negotiate import Local, answer, choose, read_offer
+from pancar_relay.viewer.rights import Rights, Viewer
+
+log = structlog.get_logger()
+
+HANDSHAKE_TIMEOUT = 10.0
+# Joins that cost or may soon cost CPU: in a handshake, or so young that one is likely. Those whose UDP never arrives
+# (a centre that blocks it) stop counting after a second, lest they keep everybody else out.
+JOINS_LIMIT = 64
+JOIN_IS_YOUNG = 1.0
+# All that have not finished, so that their number is bounded at all.
+PENDING_LIMIT = 1024
+BUSY_RETRY_AFTER = 1
+FULL_RETRY_AFTER = 30
+
+
+@dataclass(slots=True)
+class Session:
+    """One viewer of one camera. `id` is the secret part of its URL, `number` what a log may say."""
+
+    id: str
+    number: int
+    viewer: Viewer
+    camera: CameraKey
+    engine_id: int
+    since: float
+
+
+@dataclass(slots=True)
+class _Join:
+    """What a session needs only until its media flows."""
+
+    session: Session
+    fingerprints: Sequence[RTCDtlsFingerprint]
+    handshake: Handshake | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class Sessions:
+    """All sessions, by id and by the engine's viewer id."""
+
+    def __init__(self, engine: Engine, rights: Rights, addresses: Sequence[tuple[str, int]], capacity: int) -> None:
+        self._engine = engine
+        self._rights = rights
+        self._addresses = addresses
+        self._capacity = capacity
+        self._certificate = Certificate.generateCertificate()
+        self._fingerprint = self._certificate.fingerprint()
+        self._by_id: dict[str, Session] = {}
+        self._by_engine_id: dict[int, Session] = {}
+        self._joins: dict[int, _Join] = {}
+        self._count = 0
+        self.outcomes = {"connected": 0, "refused": 0, "failed": 0}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._by_id.values())
+
+    def get(self, session_id: str) -> Session | None:
+        return self._by_id.get(session_id)
+
+    def join(self, viewer: Viewer, camera: View, offer_text: str) -> tuple[Session, str]:
+        """Admits a viewer to a live camera: the session and the answer to his offer.
+
+        Raises NegotiationError for the offer, JoinRefusedError when there is no room for him now.
+        """
+        if camera.stream is None or camera.video is None:
+            raise ValueError(f"{camera.key} is not live")
+        now = time.monotonic()
+        self._admit(now)
+        offer = read_offer(offer_text)
+        codec = choose(offer.codecs, camera.video.profile_level_id)
+        local = Local(
+            addresses=self._addresses,
+            ice_ufrag=secrets.token_hex(4),
+            ice_pwd=secrets.token_hex(16),
+            fingerprint=self._fingerprint,
+            ssrc=secrets.randbelow(0xFFFF_FFFF) + 1,
+            cname=secrets.token_hex(8),
+        )
+        engine_id = self._engine.add_viewer(
+            camera.stream,
+            local_ufrag=local.ice_ufrag,
+            local_pwd=local.ice_pwd,
+            remote_ufrag=offer.ice_ufrag,
+            payload_type=codec.payload_type,
+            ssrc=local.ssrc,
+            cname=local.cname,
+            mid=(offer.mid_extension, offer.mid) if offer.mid_extension is not None else None,
+            playout_delay=offer.playout_delay_extension,
+        )
+        self._count += 1
+        session = Session(secrets.token_urlsafe(24), self._count, viewer, camera.key, engine_id, now)
+        self._by_id[session.id] = self._by_engine_id[engine_id] = session
+        self._joins[engine_id] = _Join(session, offer.fingerprints)
+        log.info("session.started", session=session.number, subject=viewer.subject, camera=str(camera.key))
+        return session, answer(offer, codec, local)
+
+    def leave(self, session: Session, reason: str) -> None:
+        """Ends a session: RTCP BYE and close_notify to the viewer, a line in the log."""
+        if self._by_id.get(session.id) is session:
+            self._engine.remove_viewer(session.engine_id)
+            self._forget(session, reason)
+
+    def on_event(self, event: DtlsReceived | ViewerEnded) -> None:
+        session = self._by_engine_id.get(event.viewer)
+        if session is None:
+            return
+        match event:
+            case ViewerEnded():
+                self._forget(session, event.reason)
+            case DtlsReceived():
+                self._handshake(session, event.datagram)
+
+    def tick(self, now: float, wall: float) -> None:
+        """Ends the sessions whose right has ended and the joins that take too long; `now` is monotonic seconds, `wall`
+        seconds since the epoch."""
+        # One token's sessions share its Viewer, so that this asks once a token.
+        viewers = {id(session.viewer): session.viewer for session in self._by_id.values()}
+        ended = {key for key, viewer in viewers.items() if not self._rights.holds(viewer, wall)}
+        if ended:
+            for session in [session for session in self._by_id.values() if id(session.viewer) in ended]:
+                self.leave(session, "RightEnded")
+        for join in list(self._joins.values()):
+            if now - join.session.since > HANDSHAKE_TIMEOUT:
+                self.leave(join.session, "HandshakeTimeout")
+
+    def close(self) -> None:
+        for session in list(self._by_id.values()):
+            self.leave(session, "Shutdown")
+
+    def _admit(self, now: float) -> None:
+        in_flight = sum(
+            join.handshake is not None or now - join.session.since < JOIN_IS_YOUNG for join in self._joins.values()
+        )
+        if in_flight >= JOINS_LIMIT or len(self._joins) >= PENDING_LIMIT:
+            self.outcomes["refused"] += 1
+            raise JoinRefusedError("Too many viewers are joining at this moment.", BUSY_RETRY_AFTER)
+        if len(self._by_id) >= self._capacity:
+            self.outcomes["refused"] += 1
+            raise JoinRefusedError(f"This relay serves its {self._capacity} viewers already.", FULL_RETRY_AFTER)
+
+    def _handshake(self, session: Session, datagram: bytes) -> None:
+        join = self._joins.get(session.engine_id)
+        if join is None:
+            return
+        if join.handshake is None:
+            engine_id = session.engine_id
+            join.handshake = Handshake(self._certificate, lambda data: self._engine.send_dtls(engine_id, data))
+            join.task = asyncio.get_running_loop().create_task(self._start_media(join, join.handshake))
+        join.handshake.receive(datagram)
+
+    async def _start_media(self, join: _Join, handshake: Handshake) -> None:
+        session = join.session
+        try:
+            keys = await handshake.keys(list(join.fingerprints))
+        except Exception:
+            # Whatever OpenSSL makes of one viewer's datagrams must stay that viewer's.
+            log.exception("session.handshake_error", session=session.number)
+            keys = None
+        # Ended meanwhile: there is nobody left to start for.
+        if self._joins.pop(session.engine_id, None) is None:
+            return
+        if keys is None:
+            self.leave(session, "HandshakeFailed")
+            self.outcomes["failed"] += 1
+            return
+        self._hand_over(session, keys)
+        self.outcomes["connected"] += 1
+
+    def _hand_over(self, session: Session, keys: Keys) -> None:
+        self._engine.start_media(
+            session.engine_id,
+            profile=keys.profile,
+            send_key=keys.send_key,
+            send_salt=keys.send_salt,
+            receive_key=keys.receive_key,
+            receive_salt=keys.receive_salt,
+            last_flight=keys.last_flight,
+            close_notify=keys.close_notify,
+        )
+
+    def _forget(self, session: Session, reason: str) -> None:
+        del self._by_id[session.id]
+        del self._by_engine_id[session.engine_id]
+        join = self._joins.pop(session.engine_id, None)
+        if join is not None:
+            self.outcomes["failed"] += 1
+            if join.handshake is not None:
+                join.handshake.close()
+        log.info(
+            "session.ended",
+            session=session.number,
+            subject=session.viewer.subject,
+            camera=str(session.camera),
+            reason=reason,
+            seconds=round(time.monotonic() - session.since, 1),
+        )

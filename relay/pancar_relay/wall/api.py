@@ -1,0 +1,215 @@
+"""What the wall asks of its relay: who am I, which cameras, what happens to them (server-sent events).
+
+`web` mounts these routes behind its authentication, all but the exchange of a one-time link.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from pancar_relay.desired import CameraKey
+from pancar_relay.errors import LinkRefusedError
+from pancar_relay.ingest.cameras import Cameras, View
+from pancar_relay.problems import HttpError, retry_after
+from pancar_relay.stats import Stats
+from pancar_relay.viewer.attempts import Attempts
+from pancar_relay.viewer.rights import Rights, Viewer
+from pancar_relay.viewer.whep import VIEWER
+
+COOKIE = "pancar"
+PING = 2.0
+# Rights of an open event stream are looked at this often.
+WATCH = 1.0
+# A reader that takes nothing for so long is cut off.
+WRITE_TIMEOUT = 10.0
+STREAMS_LIMIT = 512
+
+
+class Api:
+    def __init__(self, cameras: Cameras, rights: Rights, stats: Stats, on_spent: Callable[[], None]) -> None:
+        self._cameras = cameras
+        self._rights = rights
+        self._stats = stats
+        self._on_spent = on_spent
+        self._attempts = Attempts()
+        self._streams: set[_EventStream] = set()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/api/v1/session", self._exchange),
+            web.get("/api/v1/session", self._session, allow_head=False),
+            web.get("/api/v1/cameras", self._list, allow_head=False),
+            web.get("/api/v1/events", self._events, allow_head=False),
+        ]
+
+    async def close(self) -> None:
+        """Ends the event streams."""
+        for stream in self._streams:
+            stream.close()
+
+    async def _exchange(self, request: web.Request) -> web.Response:
+        now, address = time.monotonic(), request.remote or ""
+        wait = self._attempts.retry_after(address, now)
+        if wait is not None:
+            raise HttpError(403, "Too many wrong links from this address.", headers=retry_after(wait))
+        code = await _code(request)
+        try:
+            token, viewer = self._rights.exchange(code, time.time())
+        except LinkRefusedError as error:
+            self._attempts.failed(address, now)
+            raise HttpError(403, "This link is unknown, already used or too old. Ask for a new one.") from error
+        self._on_spent()
+        response = web.Response(status=204)
+        response.set_cookie(
+            COOKIE,
+            token,
+            max_age=max(0, int(viewer.expires - time.time())),
+            path="/",
+            httponly=True,
+            samesite="Strict",
+            secure=request.secure,
+        )
+        return response
+
+    async def _session(self, request: web.Request) -> web.Response:
+        viewer = request[VIEWER]
+        cameras = list(viewer.cameras)
+        return web.json_response({"subject": viewer.subject, "expires": rfc3339(viewer.expires), "cameras": cameras})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return web.json_response({"cameras": await self._visible(request[VIEWER])})
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if len(self._streams) >= STREAMS_LIMIT:
+            raise HttpError(503, "Too many walls are open at this relay.", headers=retry_after(PING))
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        await response.prepare(request)
+        stream = _EventStream(request, response)
+        self._streams.add(stream)
+        unlisten = self._cameras.listen(stream.touch)
+        try:
+            await self._serve(stream, request[VIEWER])
+        except (ConnectionError, TimeoutError):
+            # The reader went, or reads no more: nothing to end politely.
+            stream.abort()
+        finally:
+            unlisten()
+            self._streams.discard(stream)
+        return response
+
+    async def _serve(self, stream: "_EventStream", viewer: Viewer) -> None:
+        await stream.send("snapshot", {"cameras": await self._visible(viewer)})
+        next_ping = time.monotonic() + PING
+        while not stream.closed:
+            if not self._rights.holds(viewer, time.time()):
+                await stream.send("expired", {})
+                return
+            for key in await stream.changed(min(WATCH, max(0.0, next_ping - time.monotonic()))):
+                if viewer.may_watch(key):
+                    await self._tell(stream, key)
+            if time.monotonic() >= next_ping:
+                await stream.send("ping", {})
+                next_ping = time.monotonic() + PING
+
+    async def _tell(self, stream: "_EventStream", key: CameraKey) -> None:
+        view = self._cameras.view(key)
+        if view is None:
+            await stream.send("gone", {"namespace": key.namespace, "name": key.name})
+        else:
+            await stream.send("camera", camera_json(view, (await self._ages()).get(view.stream)))
+
+    async def _visible(self, viewer: Viewer) -> list[dict[str, Any]]:
+        ages = await self._ages()
+        return [camera_json(v, ages.get(v.stream)) for v in self._cameras.views() if viewer.may_watch(v.key)]
+
+    async def _ages(self) -> dict[int | None, float | None]:
+        stats = await self._stats.take()
+        if stats is None:
+            return {}
+        passed = self._stats.age()
+        return {s.stream: None if s.last_frame_age is None else s.last_frame_age + passed for s in stats.streams}
+
+
+class _EventStream:
+    """One reader. It owes him the cameras that changed, not the changes: however slow he is, no more than one entry a
+    camera waits for him, and the engine never waits."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+        self._request = request
+        self._response = response
+        self._owed: dict[CameraKey, None] = {}
+        self._wake = asyncio.Event()
+        self.closed = False
+
+    def touch(self, key: CameraKey) -> None:
+        self._owed[key] = None
+        self._wake.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self._wake.set()
+
+    def abort(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    async def changed(self, timeout: float) -> list[CameraKey]:  # noqa: ASYNC109 - returns, rather than raises, then
+        """The cameras that changed since the last call; waits for the first of them."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
+        except TimeoutError:
+            return []
+        self._wake.clear()
+        owed, self._owed = list(self._owed), {}
+        return owed
+
+    async def send(self, event: str, data: dict[str, Any]) -> None:
+        async with asyncio.timeout(WRITE_TIMEOUT):
+            await self._response.write(f"event: {event}\ndata: {json.dumps(data)}\n\n".encode())
+
+
+def camera_json(view: View, last_frame_age: float | None) -> dict[str, Any]:
+    """A camera as browsers see it; holds nothing of its source."""
+    video = view.video
+    return {
+        "namespace": view.key.namespace,
+        "name": view.key.name,
+        "title": view.title,
+        "site": view.site,
+        "state": view.state,
+        "reason": view.reason,
+        "message": view.message,
+        "since": rfc3339(view.since),
+        "lastFrameAge": None if last_frame_age is None else round(last_frame_age, 3),
+        "video": None
+        if video is None
+        else {
+            "codec": video.codec,
+            "profile": video.profile_level_id,
+            "width": video.width,
+            "height": video.height,
+            "fps": video.fps,
+        },
+    }
+
+
+def rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def _code(request: web.Request) -> str:
+    if request.content_type != "application/json":
+        raise HttpError(415, "The code must come as application/json.")
+    try:
+        code = (await request.json())["code"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise HttpError(400, 'The body must be {"code": "…"}.') from error
+    if not isinstance(code, str):
+        raise HttpError(400, "The code must be a string.")
+    return code

@@ -1,0 +1,125 @@
+"""The relay's HTTP side: one aiohttp application of the wall, its API, WHEP, health and metrics.
+
+Everything wants a right but what `PUBLIC` lists. Every error is a problem document, every answer carries the security
+headers. `__main__` makes and serves it.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from pancar_relay.errors import TokenError
+from pancar_relay.health import Health
+from pancar_relay.metrics import CONTENT_TYPE, Metrics
+from pancar_relay.problems import HttpError
+from pancar_relay.viewer.negotiate import OFFER_LIMIT
+from pancar_relay.viewer.rights import METRICS, Rights, Viewer
+from pancar_relay.viewer.whep import VIEWER, Whep
+from pancar_relay.wall.api import COOKIE, Api
+from pancar_relay.wall.pages import Pages, content_security_policy
+
+log = structlog.get_logger()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+PUBLIC = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/enter"), ("POST", "/api/v1/session")}
+HEADERS = {
+    "Content-Security-Policy": content_security_policy(),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Web:
+    def __init__(self, rights: Rights, health: Health, metrics: Metrics, pages: Pages) -> None:
+        self._rights = rights
+        self._health = health
+        self._metrics = metrics
+        self._pages = pages
+
+    def application(self, whep: Whep, api: Api) -> web.Application:
+        app = web.Application(middlewares=[self._problems, self._authenticate], client_max_size=OFFER_LIMIT)
+        app.add_routes(
+            [
+                *whep.routes(),
+                *api.routes(),
+                *self._pages.routes(),
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._get_metrics),
+            ]
+        )
+        app.on_response_prepare.append(_harden)
+        return app
+
+    @web.middleware
+    async def _problems(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except HttpError as problem:
+            return problem.response()
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            allow = error.headers.get("Allow")
+            return HttpError(error.status, error.reason, headers={"Allow": allow} if allow else None).response()
+        except Exception:
+            # One request's failure must not end the connection without an answer.
+            log.exception("http.failed", method=request.method, path=request.path)
+            return HttpError(500, "The relay failed at this request; its log says more.").response()
+
+    @web.middleware
+    async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if (request.method, request.path) in PUBLIC:
+            return await handler(request)
+        try:
+            request[VIEWER] = self._viewer(request)
+        except TokenError as error:
+            if request.method == "GET" and _wants_page(request):
+                return self._pages.denied.response(401)
+            challenge = {"WWW-Authenticate": "Bearer"}
+            raise HttpError(401, f"A valid token is required: {error}.", headers=challenge) from error
+        return await handler(request)
+
+    def _viewer(self, request: web.Request) -> Viewer:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if not scheme:
+            token = request.cookies.get(COOKIE, "")
+        elif scheme.lower() != "bearer":
+            raise TokenError("the Authorization header is not of the Bearer scheme")
+        if not token:
+            raise TokenError("none was sent")
+        return self._rights.verify(token.strip(), time.time())
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return _verdict(self._health.fault())
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        return _verdict(self._health.unready())
+
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        if METRICS not in request[VIEWER].scopes:
+            raise HttpError(403, "The token's scope does not cover metrics.")
+        return web.Response(body=await self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _wants_page(request: web.Request) -> bool:
+    return "text/html" in request.headers.get("Accept", "") and not request.path.startswith(("/api/", "/whep/"))
+
+
+def _verdict(fault: str | None) -> web.Response:
+    if fault is not None:
+        raise HttpError(503, f"{fault[:1].upper()}{fault[1:]}.")
+    return web.json_response({"status": "ok"})
+
+
+async def _harden(request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    # Modules are asked for again each time and answered 304: an upgraded relay's wall is never half the old one.
+    response.headers.setdefault("Cache-Control", "no-cache" if request.path.startswith("/wall/") else "no-store")
+    response.headers["Server"] = "pancar"
