@@ -161,8 +161,8 @@ def parse(texts: Sequence[tuple[str, str]]) -> Manifests:
         order = {name: index for index, (name, _) in enumerate(texts)}
         raise ManifestError(sorted(declared.problems, key=lambda problem: (order[problem.file], problem.line)))
     return Manifests(
-        cameras=tuple(sorted((camera for camera, _ in declared.cameras), key=lambda camera: camera.key)),
-        pools=tuple(sorted(declared.pools, key=lambda pool: pool.key)),
+        cameras={camera.key: camera for camera, _ in declared.cameras},
+        pools={pool.key: pool for pool in declared.pools},
         credentials=credentials,
     )
 

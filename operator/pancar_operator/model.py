@@ -8,6 +8,7 @@ in `Secret` and `Credentials` alone, which print none.
 from collections.abc import Mapping
 from dataclasses import dataclass as plain
 from dataclasses import field as plain_field
+from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated, Final, NamedTuple, Self, TypeVar, cast, dataclass_transform
@@ -383,14 +384,18 @@ class Credentials:
 class Manifests:
     """All that was declared: what `manifests` reads from files."""
 
-    cameras: tuple[Camera, ...] = ()
-    pools: tuple[RelayPool, ...] = ()
+    cameras: Mapping[Key, Camera] = plain_field(default_factory=dict)
+    pools: Mapping[Key, RelayPool] = plain_field(default_factory=dict)
     credentials: Mapping[Key, Credentials] = plain_field(default_factory=dict)
 
-    def credentials_of(self, camera: Camera) -> Credentials | None:
-        """The credentials a camera refers to; None where it refers to none, or to one that is not there."""
-        ref = camera.spec.source.credentials_ref
-        return None if ref is None else self.credentials.get(Key(camera.key.namespace, ref.name))
+
+@plain(frozen=True, slots=True)
+class Placement:
+    """A camera as a relay has to know it."""
+
+    camera: Camera
+    # None where the camera wants none.
+    credentials: Credentials | None = None
 
 
 @plain(frozen=True, slots=True)
@@ -408,10 +413,44 @@ class Relay:
 class Snapshot:
     """All that a plan is made from."""
 
-    cameras: tuple[Camera, ...]
-    pools: tuple[RelayPool, ...]
+    cameras: Mapping[Key, Camera]
+    pools: Mapping[Key, RelayPool]
     relays: tuple[Relay, ...]
     # The pool of cameras that name none.
     default_pool: Key
     # Where the plan before put each camera, by the relay's uid.
     placed: Mapping[Key, str] = plain_field(default_factory=dict)
+
+
+class CameraState(StrEnum):
+    """How a relay gets on with a camera."""
+
+    WAITING = "Waiting"
+    LIVE = "Live"
+    OFFLINE = "Offline"
+
+
+@plain(frozen=True, slots=True)
+class Video:
+    """What a stream carries, as its parameter sets say."""
+
+    codec: str
+    profile_level_id: str
+    width: int
+    height: int
+    # Frames a second; None where the stream does not declare them.
+    fps: float | None = None
+
+
+@plain(frozen=True, slots=True)
+class Report:
+    """What a relay last said about a camera it pulls."""
+
+    relay: str
+    state: CameraState
+    # The fault by cause ("Unauthorized"), empty where there is none.
+    reason: str = ""
+    # For a person: the cause and who mends it.
+    message: str = ""
+    since: datetime | None = None
+    video: Video | None = None
