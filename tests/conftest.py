@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-pytest_plugins = ["rigs.camera", "rigs.chromium", "rigs.network", "rigs.up"]
+pytest_plugins = ["rigs.network", "rigs.camera", "rigs.chromium", "rigs.up"]
 CI = os.environ.get("CI") == "true"
 
 
