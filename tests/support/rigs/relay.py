@@ -1,0 +1,246 @@
+"""A relay process with both its ends: an operator over real gRPC, cameras over real RTSP. Fixtures of tests/relay."""
+
+import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pancar_proto.channel import server
+from pancar_proto.v1 import control_pb2 as pb
+from pancar_proto.v1.control_pb2_grpc import ControlPlaneServicer, add_ControlPlaneServicer_to_server
+
+ISSUER = AUDIENCE = "pancar"
+PASSWORD = "kata-sandi-rahasia"
+
+
+class Minter:
+    """Signs tokens as the operator does."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.pem = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        self.kid = hashlib.sha256(self.pem.encode()).hexdigest()[:16]
+
+    def token(self, *, ttl: float = 3600.0, headers: dict[str, Any] | None = None, **claims: Any) -> str:
+        now = time.time()
+        full = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": "tester",
+            "iat": now,
+            "exp": now + ttl,
+            "jti": os.urandom(8).hex(),
+            "scope": "watch",
+            "cameras": ["*"],
+        }
+        return jwt.encode(full | claims, self.key, algorithm="ES256", headers={"kid": self.kid} | (headers or {}))
+
+    def access(self, *links: pb.Link) -> pb.Access:
+        keys = [pb.VerificationKey(kid=self.kid, pem=self.pem)]
+        return pb.Access(keys=keys, issuer=ISSUER, audience=AUDIENCE, links=links)
+
+    def link(self, code: str, *, ttl: float = 60.0, **claims: Any) -> pb.Link:
+        link = pb.Link(code_sha256=hashlib.sha256(code.encode()).digest(), token=self.token(**claims))
+        link.not_after.FromNanoseconds(int((time.time() + ttl) * 1e9))
+        return link
+
+
+class Operator(ControlPlaneServicer):
+    """The operator's end of Attach: sends what it is given, keeps what it hears."""
+
+    def __init__(self, minter: Minter) -> None:
+        self.minter = minter
+        self.heard: list[pb.Report] = []
+        self.attached = 0
+        self._desired = pb.Desired(term=1, version=1, access=minter.access())
+        self._told = asyncio.Condition()
+
+    async def Attach(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.Desired]:  # noqa: N802 - gRPC's name
+        self.attached += 1
+        reader = asyncio.create_task(self._listen(request_iterator))
+        try:
+            sent = None
+            while True:
+                async with self._told:
+                    await self._told.wait_for(lambda: self._desired is not sent)
+                sent = self._desired
+                yield sent
+        finally:
+            reader.cancel()
+
+    async def _listen(self, reports: Any) -> None:
+        async for report in reports:
+            async with self._told:
+                self.heard.append(report)
+                self._told.notify_all()
+
+    async def desire(
+        self, *assignments: pb.Assignment, term: int = 1, access: pb.Access | None = None, version: int | None = None
+    ) -> pb.Ack:
+        """Sends a new desired state and waits for its acknowledgement."""
+        version = self._desired.version + 1 if version is None else version
+        desired = pb.Desired(term=term, version=version, assignments=assignments, access=access or self.minter.access())
+        async with self._told:
+            self._desired = desired
+            self._told.notify_all()
+        found = await self.report(lambda r: r.HasField("ack") and (r.ack.term, r.ack.version) == (term, version))
+        return found.ack
+
+    async def report(self, wanted: Callable[[pb.Report], bool], timeout: float = 10.0) -> pb.Report:  # noqa: ASYNC109
+        """The latest report of that kind, waited for."""
+
+        def find() -> pb.Report | None:
+            return next((report for report in reversed(self.heard) if wanted(report)), None)
+
+        async with asyncio.timeout(timeout), self._told:
+            await self._told.wait_for(lambda: find() is not None)
+        found = find()
+        assert found is not None
+        return found
+
+    async def camera(self, name: str, state: pb.CameraState, timeout: float = 15.0) -> pb.CameraStatus:  # noqa: ASYNC109
+        """The camera's latest status, once it is `state`."""
+        await self.report(
+            lambda r: r.camera.name == name and r is self._latest(name) and r.camera.state == state, timeout
+        )
+        latest = self._latest(name)
+        assert latest is not None
+        return latest.camera
+
+    def _latest(self, name: str) -> pb.Report | None:
+        return next((r for r in reversed(self.heard) if r.HasField("camera") and r.camera.name == name), None)
+
+
+class Relay:
+    """A relay process and the operator it is attached to."""
+
+    def __init__(self, process: subprocess.Popen[bytes], operator: Operator, hello: pb.Hello, log: Path) -> None:
+        self.process = process
+        self.operator = operator
+        self.hello = hello
+        self.url = hello.http_url
+        self.log = log
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def bearer(self, **claims: Any) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.operator.minter.token(**claims)}"}
+
+
+class Cameras:
+    """Our own synthetic RTSP cameras, in a process."""
+
+    def __init__(self, *arguments: str, password: str | None = None) -> None:
+        environment = os.environ | ({"PANCAR_DEMO_PASSWORD": password} if password else {})
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pancar_cli.demo.cameras", "--lifeline", "--size", "320x180", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        count = int(arguments[arguments.index("--count") + 1]) if "--count" in arguments else 1
+        assert self._process.stdout is not None
+        self.urls = [str(json.loads(self._process.stdout.readline())["url"]) for _ in range(count)]
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def assignment(name: str, url: str, **fields: Any) -> pb.Assignment:
+    main = pb.Source(url=url, username=fields.pop("username", ""), password=fields.pop("password", ""))
+    return pb.Assignment(namespace="kota", name=name, main=main, **fields)
+
+
+@pytest.fixture(scope="session")
+def minter() -> Minter:
+    return Minter()
+
+
+@pytest.fixture(scope="session")
+def camera() -> Iterator[Cameras]:
+    """One camera that stays."""
+    cameras = Cameras("--gop", "1")
+    yield cameras
+    cameras.close()
+
+
+@pytest.fixture
+async def operator(minter: Minter) -> AsyncIterator[tuple[Operator, str]]:
+    """An operator and its target; its folder is short because of the 108 bytes of a socket's path."""
+    operator = Operator(minter)
+    with tempfile.TemporaryDirectory(prefix="pancar") as folder:
+        target = f"unix:{folder}/control.sock"
+        serving = server(target)
+        add_ControlPlaneServicer_to_server(operator, serving)
+        await serving.start()
+        yield operator, target
+        await serving.stop(0.1)
+
+
+StartRelay = Callable[..., Awaitable[Relay]]
+
+
+@pytest.fixture
+async def start_relay(operator: tuple[Operator, str], tmp_path: Path) -> AsyncIterator[StartRelay]:
+    """Starts a relay process attached to `operator`; keyword arguments are further settings."""
+    started: list[subprocess.Popen[bytes]] = []
+    end, target = operator
+
+    async def start(**settings: str) -> Relay:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PANCAR_")},
+            "PANCAR_RELAY_UID": f"relay-{len(started)}",
+            "PANCAR_CONTROL": target,
+            "PANCAR_HTTP_LISTEN": "127.0.0.1:0",
+            "PANCAR_LOG_FORMAT": "json",
+            **settings,
+        }
+        log = tmp_path / f"relay-{len(started)}.log"
+        with log.open("wb") as stderr:
+            process = subprocess.Popen([sys.executable, "-m", "pancar_relay"], env=environment, stderr=stderr)
+        started.append(process)
+        uid = environment["PANCAR_RELAY_UID"]
+        try:
+            hello = (await end.report(lambda r: r.hello.relay_uid == uid)).hello
+        except TimeoutError:
+            pytest.fail(f"the relay did not attach:\n{log.read_text()}")
+        return Relay(process, end, hello, log)
+
+    yield start
+    for process in started:
+        process.terminate()
+    for process in started:
+        await asyncio.to_thread(process.wait, 10)
+
+
+@pytest.fixture
+async def relay(start_relay: StartRelay) -> Relay:
+    relay = await start_relay()
+    await relay.operator.report(lambda r: r.HasField("ack"))
+    return relay
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        yield session
