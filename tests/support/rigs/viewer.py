@@ -78,6 +78,11 @@ class Viewer:
             self._session = response.headers["Location"]
         await self._peer.setRemoteDescription(RTCSessionDescription(self.answer, "answer"))
 
+    @property
+    def ended(self) -> bool:
+        """Whether the relay has ended the session, by RTCP BYE or DTLS close_notify."""
+        return self._peer.connectionState in ("closed", "failed") or (self._task is not None and self._task.done())
+
     def watch(self, frames: int, *, seconds: float = 15.0) -> Awaitable[bool]:
         """Waits until that many more frames were decoded and recognised."""
         goal = len(self.seen) + frames
