@@ -1,0 +1,15 @@
+"""The `pancar` command: wiring of its subcommands, nothing else."""
+
+import typer
+
+from pancar_cli import token, up
+
+app = typer.Typer(
+    name="pancar",
+    help="Camera manifests in, live pictures out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+app.command("up")(up.command)
+app.command("token")(token.command)

@@ -15,8 +15,10 @@ from datetime import UTC
 from typing import Any, Final
 
 import grpc
+import grpc.aio
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
+from pancar_proto.channel import server
 from pancar_proto.logs import redact
 from pancar_proto.v1 import control_pb2 as pb
 from pancar_proto.v1 import control_pb2_grpc
@@ -63,24 +65,25 @@ class _Seat:
     stream: _Stream
     desired: dict[Key, Placement] = field(default_factory=dict)
     acked: frozenset[Key] = frozenset()
-    # States sent and not acknowledged yet, by version.
-    in_flight: dict[int, frozenset[Key]] = field(default_factory=dict)
+    # Cameras and access of the states sent and not acknowledged yet, by version.
+    in_flight: dict[int, tuple[frozenset[Key], Access]] = field(default_factory=dict)
     # No plan has counted this relay in yet: an empty state now would make it drop what it pulls.
     planned: bool = False
     dirty: bool = True
 
     def holding(self) -> Holding:
-        return Holding(dict(self.desired), self.acked.union(*self.in_flight.values()))
+        return Holding(dict(self.desired), self.acked.union(*(keys for keys, _ in self.in_flight.values())))
 
-    def acknowledge(self, version: int, *, applied: bool) -> None:
-        sent = self.in_flight.get(version)
-        if sent is None:
-            return
-        if not applied:
-            del self.in_flight[version]
-            return
-        self.acked = sent
-        self.in_flight = {later: keys for later, keys in self.in_flight.items() if later > version}
+    def applied(self, version: int) -> Access | None:
+        """The relay lives by a state: it holds no more than that and what was sent since. Returns its access."""
+        if version not in self.in_flight:
+            return None
+        self.acked, access = self.in_flight[version]
+        self.in_flight = {later: sent for later, sent in self.in_flight.items() if later > version}
+        return access
+
+    def refused(self, version: int) -> None:
+        self.in_flight.pop(version, None)
 
 
 class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
@@ -93,6 +96,12 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         self._link_used = link_used
         self._access = Access()
         self._seats: dict[str, _Seat] = {}
+
+    def listen(self, target: str) -> grpc.aio.Server:
+        """A server of it at `target` ("unix:/path"), not yet started. Raises OSError, see `channel.server`."""
+        listening = server(target)
+        control_pb2_grpc.add_ControlPlaneServicer_to_server(self, listening)
+        return listening
 
     def holdings(self) -> dict[str, Holding]:
         """By relay uid, what each shall do and may be doing."""
@@ -180,7 +189,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             if seat.planned and seat.dirty:
                 seat.dirty = False
                 self._version += 1
-                seat.in_flight[self._version] = frozenset(seat.desired)
+                seat.in_flight[self._version] = (frozenset(seat.desired), self._access)
                 yield _desired(self._term, self._version, seat.desired, self._access)
 
     async def _read(self, uid: str, seat: _Seat, stream: _Stream, reports: AsyncIterator[pb.Report]) -> None:
@@ -202,7 +211,9 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             return
         if ack.error:
             _log.warning("desired.refused", relay=uid, version=ack.version, error=ack.error[:_TEXT_MAX])
-        seat.acknowledge(ack.version, applied=not ack.error)
+            seat.refused(ack.version)
+        elif (access := seat.applied(ack.version)) is not None:
+            self._known.applied(uid, access)
         # A release that is acknowledged lets the camera go on to its next relay.
         self._known.changed.set()
 

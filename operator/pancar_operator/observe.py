@@ -46,6 +46,8 @@ class KnownRelay:
 
     relay: Relay
     endpoint: Endpoint
+    # Whom it lets in, once it has acknowledged a state.
+    access: Access | None = None
     detached_at: float | None = None
 
 
@@ -86,6 +88,13 @@ class Known:
         # It reports every camera anew after this.
         self._drop_reports([relay.uid])
         self.changed.set()
+
+    def applied(self, uid: str, access: Access) -> None:
+        """The relay lives by a state with this access."""
+        known = self.relays.get(uid)
+        if known is not None:
+            self.relays[uid] = replace(known, access=access)
+            self.changed.set()
 
     def detach(self, uid: str) -> None:
         known = self.relays.get(uid)

@@ -1,0 +1,149 @@
+"""The relay process under `pancar up`: started, restarted when it dies, ended with `up`, whatever ends that.
+
+`Supervisor.run` is one of `up`'s tasks. What the relay writes goes to a log file of bounded size, its last words to the
+terminal if it dies.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from pancar_operator.model import DEFAULT_NAMESPACE, Key
+from pancar_operator.observe import Endpoint, Known
+from pancar_relay.settings import Address, parse_address
+
+from pancar_cli.relay_log import RelayLog
+
+# Seconds from SIGTERM to SIGKILL; a relay says goodbye to its viewers and cameras meanwhile.
+_END_SECONDS: Final = 5.0
+# A relay that ran so long is restarted at once again.
+_STEADY_SECONDS: Final = 60.0
+_BACKOFF_MAX: Final = 30.0
+# A relay that dies so often before it attaches for the first time will not come up by itself.
+_FIRST_ATTEMPTS: Final = 3
+
+# PR_SET_PDEATHSIG: the kernel ends the relay when `up` dies, even by SIGKILL. Set in a process of its own that then
+# becomes the relay, because a preexec_fn may deadlock beside gRPC's threads.
+_LAUNCH: Final = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.executable, [sys.executable, "-m", "pancar_relay"])
+"""
+
+
+class RelayError(Exception):
+    """The relay does not come up; the message holds its last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """What `up` tells each relay process by its environment."""
+
+    control: Path
+    pool: Key
+    http: Address
+    media: Address
+    media_addresses: tuple[str, ...] = ()
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def environment(self, uid: str) -> dict[str, str]:
+        pool = self.pool.name if self.pool.namespace == DEFAULT_NAMESPACE else str(self.pool)
+        variables = {
+            "PANCAR_RELAY_UID": uid,
+            "PANCAR_POOL": pool,
+            "PANCAR_CONTROL": f"unix:{self.control}",
+            "PANCAR_HTTP_LISTEN": str(self.http),
+            "PANCAR_MEDIA_LISTEN": str(self.media),
+            "PANCAR_MEDIA_ADDRESSES": ",".join(self.media_addresses),
+            "PANCAR_TLS_CERTIFICATE": str(self.certificate or ""),
+            "PANCAR_TLS_KEY": str(self.key or ""),
+            "PANCAR_LOG_FORMAT": "console",
+        }
+        return {**os.environ, **variables}
+
+    def settled(self, endpoint: Endpoint) -> "RelaySettings":
+        """The same with the ports the relay got, so that its successor is found at the same place."""
+        port = urlsplit(endpoint.http_url).port or self.http.port
+        media = parse_address(endpoint.media_addresses[0]).port if endpoint.media_addresses else self.media.port
+        return replace(self, http=Address(self.http.host, port), media=Address(self.media.host, media))
+
+
+class Supervisor:
+    """Keeps one relay running until it is cancelled. `tell` gets a line for the terminal when it has to restart it."""
+
+    def __init__(self, settings: RelaySettings, known: Known, log: RelayLog, tell: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._known = known
+        self._log = log
+        self._tell = tell
+        self.settled = False
+
+    async def run(self) -> None:
+        """Raises RelayError for a relay that dies again and again before it ever attached."""
+        deaths = 0
+        while True:
+            uid = str(uuid.uuid4())
+            started = time.monotonic()
+            code = await self._one(uid)
+            deaths = 1 if time.monotonic() - started > _STEADY_SECONDS else deaths + 1
+            if not self.settled and deaths >= _FIRST_ATTEMPTS:
+                raise RelayError(f"The relay does not start ({_ending(code)}):\n{self._log.last_words()}")
+            wait = 0.0 if deaths == 1 else min(_BACKOFF_MAX, 2.0 ** (deaths - 2)) * random.uniform(0.5, 1)  # noqa: S311
+            soon = "restarting it" if wait < 1 else f"restarting it in {wait:.0f} s"
+            self._tell(f"The relay {_ending(code)}, {soon}. Its log: {self._log.path}")
+            await asyncio.sleep(wait)
+
+    def attached(self, endpoint: Endpoint) -> None:
+        """A relay is up: from now on its ports are kept."""
+        if not self.settled:
+            self._settings = self._settings.settled(endpoint)
+            self.settled = True
+
+    async def _one(self, uid: str) -> int:
+        """One process from start to end; its exit code, negative for a signal."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid())),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=self._settings.environment(uid),
+            # Ctrl-C goes to `up`, which ends the relay in good order.
+            start_new_session=True,
+        )
+        reading = asyncio.create_task(self._log.follow(process.stdout))
+        try:
+            return await process.wait()
+        finally:
+            if process.returncode is None:
+                await _end(process)
+            await reading
+            self._known.forget(uid)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await process.wait()
+        except (TimeoutError, asyncio.CancelledError):
+            process.kill()
+            await process.wait()
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with code {code}"
