@@ -49,14 +49,24 @@ pub fn run(
     let (Some(first), false) = (targets.first(), frames.is_empty()) else {
         return Err(invalid("no targets or no frames"));
     };
-    if targets.iter().any(|target| target.is_ipv4() != first.is_ipv4()) {
+    if targets
+        .iter()
+        .any(|target| target.is_ipv4() != first.is_ipv4())
+    {
         return Err(invalid("targets of two address families"));
     }
     if !(fps > 0.0 && fps <= 1000.0) {
         return Err(invalid("frame rate"));
     }
-    let frames: Vec<Frame> = frames.iter().map(|sizes| Frame::new(sizes)).collect::<Result<_, _>>()?;
-    let mut lanes: Vec<Lane> = targets.iter().zip(1..).map(Lane::new).collect::<Result<_, _>>()?;
+    let frames: Vec<Frame> = frames
+        .iter()
+        .map(|sizes| Frame::new(sizes))
+        .collect::<Result<_, _>>()?;
+    let mut lanes: Vec<Lane> = targets
+        .iter()
+        .zip(1..)
+        .map(Lane::new)
+        .collect::<Result<_, _>>()?;
     let mut socket = Floor::new(*first, &frames)?;
 
     let mut usage = Usage::default();
@@ -97,14 +107,18 @@ struct Run {
 
 impl Frame {
     fn new(sizes: &[usize]) -> io::Result<Self> {
-        if !sizes.iter().all(|size| (RTP_HEADER + TAG..=1500).contains(size)) {
+        if !sizes
+            .iter()
+            .all(|size| (RTP_HEADER + TAG..=1500).contains(size))
+        {
             return Err(invalid("packet sizes"));
         }
         let mut runs: Vec<Run> = Vec::new();
         let (mut bytes, mut open) = (0, false);
         for &size in sizes {
             let joins = |run: &&mut Run| {
-                let full = run.bytes + size > MAX_MESSAGE || run.bytes / run.segment >= MAX_SEGMENTS;
+                let full =
+                    run.bytes + size > MAX_MESSAGE || run.bytes / run.segment >= MAX_SEGMENTS;
                 open && size <= run.segment && !full
             };
             match runs.last_mut().filter(joins) {
@@ -113,13 +127,21 @@ impl Frame {
                     open = size == run.segment;
                 }
                 None => {
-                    runs.push(Run { start: bytes, bytes: size, segment: size });
+                    runs.push(Run {
+                        start: bytes,
+                        bytes: size,
+                        segment: size,
+                    });
                     open = true;
                 }
             }
             bytes += size;
         }
-        Ok(Self { sizes: sizes.to_vec(), bytes, runs })
+        Ok(Self {
+            sizes: sizes.to_vec(),
+            bytes,
+            runs,
+        })
     }
 }
 
@@ -135,7 +157,12 @@ impl Lane {
     fn new((to, ssrc): (&SocketAddr, u32)) -> io::Result<Self> {
         let key = u128::from(ssrc).to_be_bytes();
         let key = UnboundKey::new(&AES_128_GCM, &key).map_err(|_| invalid("key"))?;
-        Ok(Self { to: (*to).into(), key: LessSafeKey::new(key), ssrc, sent: 0 })
+        Ok(Self {
+            to: (*to).into(),
+            key: LessSafeKey::new(key),
+            ssrc,
+            sent: 0,
+        })
     }
 
     /// Writes the frame's packets back to back; their payload is whatever lies there.
@@ -152,7 +179,9 @@ impl Lane {
             let mut nonce = [0; 12];
             nonce[8..].copy_from_slice(&self.sent.to_be_bytes());
             let nonce = Nonce::assume_unique_for_key(nonce);
-            let sealed = self.key.seal_in_place_separate_tag(nonce, Aad::from(&*header), payload);
+            let sealed = self
+                .key
+                .seal_in_place_separate_tag(nonce, Aad::from(&*header), payload);
             tag.copy_from_slice(sealed.map_err(|_| invalid("packet sizes"))?.as_ref());
             self.sent += 1;
         }
@@ -175,7 +204,11 @@ struct Floor {
 
 impl Floor {
     fn new(target: SocketAddr, frames: &[Frame]) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(target), Type::DGRAM, Some(Protocol::UDP))?;
+        let socket = Socket::new(
+            Domain::for_address(target),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
         socket.set_send_buffer_size(SEND_BUFFER)?;
         let largest = frames.iter().map(|frame| frame.bytes).max().unwrap_or(0);
         // SAFETY: mmsghdr and iovec are plain data; zero is a valid value of each.
@@ -196,7 +229,10 @@ impl Floor {
         }
         let timestamp = number.wrapping_mul(3600);
         for lanes in lanes.chunks_mut((self.buffer.len() / frame.bytes).max(1)) {
-            for (lane, room) in lanes.iter_mut().zip(self.buffer.chunks_exact_mut(frame.bytes)) {
+            for (lane, room) in lanes
+                .iter_mut()
+                .zip(self.buffer.chunks_exact_mut(frame.bytes))
+            {
                 lane.seal(&frame.sizes, timestamp, room)?;
             }
             let mut waiting = 0;
@@ -237,7 +273,9 @@ impl Floor {
                 (*control).cmsg_level = libc::SOL_UDP;
                 (*control).cmsg_type = libc::UDP_SEGMENT;
                 (*control).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as u32) as _;
-                libc::CMSG_DATA(control).cast::<u16>().write_unaligned(run.segment as u16);
+                libc::CMSG_DATA(control)
+                    .cast::<u16>()
+                    .write_unaligned(run.segment as u16);
             }
         }
     }

@@ -121,7 +121,9 @@ impl<'a> Packet<'a> {
                 blocks: ReportBlocks::of(body, count)?,
             },
             (BYE, 0) => Self::Bye { ssrc: None },
-            (BYE, _) => Self::Bye { ssrc: Some(take_u32(&mut body)?) },
+            (BYE, _) => Self::Bye {
+                ssrc: Some(take_u32(&mut body)?),
+            },
             (TRANSPORT_FEEDBACK | PAYLOAD_FEEDBACK, _) => {
                 let _sender = take_u32(&mut body)?;
                 let media_ssrc = take_u32(&mut body)?;
@@ -135,15 +137,22 @@ impl<'a> Packet<'a> {
     fn read_feedback(packet_type: u8, fmt: u8, media_ssrc: u32, body: &'a [u8]) -> Option<Self> {
         use packet_type::*;
         Some(match (packet_type, fmt) {
-            (TRANSPORT_FEEDBACK, 1) => Self::Nack { media_ssrc, lost: Lost::of(body) },
+            (TRANSPORT_FEEDBACK, 1) => Self::Nack {
+                media_ssrc,
+                lost: Lost::of(body),
+            },
             (PAYLOAD_FEEDBACK, 1) => Self::Pli { media_ssrc },
-            (PAYLOAD_FEEDBACK, 4) => Self::Fir { entries: FirEntries { rest: body } },
+            (PAYLOAD_FEEDBACK, 4) => Self::Fir {
+                entries: FirEntries { rest: body },
+            },
             (PAYLOAD_FEEDBACK, 15) => match body {
                 [b'R', b'E', b'M', b'B', _, b0, b1, b2, ..] => {
                     let mantissa = u64::from(u32::from_be_bytes([0, b0 & 3, *b1, *b2]));
                     // 18 bits by up to 63: beyond 64 bits it means no limit.
                     let bitrate = u128::from(mantissa) << (b0 >> 2);
-                    Self::Remb { bitrate: bitrate.try_into().unwrap_or(u64::MAX) }
+                    Self::Remb {
+                        bitrate: bitrate.try_into().unwrap_or(u64::MAX),
+                    }
                 }
                 _ => Self::Other { packet_type },
             },
@@ -185,7 +194,9 @@ pub struct ReportBlocks<'a> {
 
 impl<'a> ReportBlocks<'a> {
     fn of(body: &'a [u8], count: u8) -> Option<Self> {
-        Some(Self { rest: body.get(..usize::from(count) * REPORT_BLOCK)? })
+        Some(Self {
+            rest: body.get(..usize::from(count) * REPORT_BLOCK)?,
+        })
     }
 }
 
@@ -219,7 +230,11 @@ pub struct Lost<'a> {
 
 impl<'a> Lost<'a> {
     fn of(body: &'a [u8]) -> Self {
-        Self { rest: body, first: 0, mask: 0 }
+        Self {
+            rest: body,
+            first: 0,
+            mask: 0,
+        }
     }
 }
 

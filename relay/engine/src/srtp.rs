@@ -15,9 +15,9 @@ use std::fmt;
 use aes::Aes128Enc;
 use ctr::cipher::{InnerIvInit, KeyInit, StreamCipher, StreamCipherCoreWrapper};
 use ctr::{CtrCore, flavors::Ctr128BE};
+use hmac::{Hmac, Mac};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use ring::hmac;
-use subtle::ConstantTimeEq;
+use sha1::Sha1;
 
 /// A protection profile negotiated by DTLS (RFC 5764, section 4.1.2; RFC 7714, section 14.2).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -182,8 +182,14 @@ fn gcm_key(key: &[u8; 16]) -> Result<LessSafeKey, KeyError> {
     Ok(LessSafeKey::new(key))
 }
 
-fn sha1_key(key: &[u8; 20]) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key)
+/// What HMAC-SHA1 gives; its first 80 bits are the tag (RFC 3711, section 4.2.1).
+type Tag = hmac::digest::Output<Sha1>;
+
+fn sha1_mac(key: &[u8; 20]) -> Hmac<Sha1> {
+    let Ok(mac) = Mac::new_from_slice(key) else {
+        unreachable!("HMAC takes keys of any length");
+    };
+    mac
 }
 
 /// Session keys for RTP in the form in which sealing is fastest.
@@ -198,7 +204,7 @@ enum RtpKeys {
 
 struct CmKeys {
     cipher: Aes128Enc,
-    auth: hmac::Key,
+    auth: Hmac<Sha1>,
     salt: [u8; 14],
 }
 
@@ -211,7 +217,7 @@ impl RtpKeys {
             },
             Profile::AesCm128HmacSha1_80 => Self::Cm(Box::new(CmKeys {
                 cipher: Aes128Enc::new(&master.derive::<16>(0).into()),
-                auth: sha1_key(&master.derive(1)),
+                auth: sha1_mac(&master.derive(1)),
                 salt: master.derive(2),
             })),
         })
@@ -219,15 +225,15 @@ impl RtpKeys {
 }
 
 impl CmKeys {
-    /// Encrypts `payload` and returns the whole tag.
-    fn seal(&self, header: &[u8], payload: &mut [u8], ssrc: u32, roc: u32, seq: u16) -> hmac::Tag {
+    /// Encrypts `payload`; returns the tag before it is cut.
+    fn seal(&self, header: &[u8], payload: &mut [u8], ssrc: u32, roc: u32, seq: u16) -> Tag {
         let index = u64::from(roc) << 16 | u64::from(seq);
         apply_keystream(&self.cipher, &counter_iv(&self.salt, ssrc, index), payload);
-        let mut tag = hmac::Context::with_key(&self.auth);
-        tag.update(header);
-        tag.update(payload);
-        tag.update(&roc.to_be_bytes());
-        tag.sign()
+        let mut mac = self.auth.clone();
+        mac.update(header);
+        mac.update(payload);
+        mac.update(&roc.to_be_bytes());
+        mac.finalize().into_bytes()
     }
 }
 
@@ -338,9 +344,7 @@ impl Sender {
             }
             RtpKeys::Cm(keys) => {
                 let tag = keys.seal(header, payload, ssrc, roc, seq);
-                room.iter_mut()
-                    .zip(tag.as_ref())
-                    .for_each(|(to, from)| *to = *from);
+                room.iter_mut().zip(tag).for_each(|(to, from)| *to = from);
             }
         }
     }
@@ -377,9 +381,9 @@ impl Sender {
             Profile::AesCm128HmacSha1_80 => {
                 self.rtcp.apply_keystream(ssrc, index, body);
                 packet.extend_from_slice(&word.to_be_bytes());
-                let tag = hmac::sign(&sha1_key(&self.rtcp.auth), packet);
+                let mac = sha1_mac(&self.rtcp.auth).chain_update(&*packet);
                 let bytes = self.rtcp.profile.rtp_overhead();
-                packet.extend(tag.as_ref().iter().take(bytes));
+                packet.extend(mac.finalize().into_bytes().iter().take(bytes));
             }
         }
         Ok(())
@@ -441,15 +445,12 @@ impl Receiver {
         let (sealed, tag) = packet
             .split_last_chunk_mut::<10>()
             .ok_or(OpenError::Truncated)?;
-        let expected = hmac::sign(&sha1_key(&self.rtcp.auth), sealed);
-        let authentic = expected
-            .as_ref()
-            .first_chunk::<10>()
-            .map(|mac| mac.ct_eq(tag).into());
+        let mac = sha1_mac(&self.rtcp.auth).chain_update(&*sealed);
+        let authentic = mac.verify_truncated_left(tag).is_ok();
         let (rest, word) = sealed.split_last_chunk_mut().ok_or(OpenError::Truncated)?;
         let (header, body) = rest.split_first_chunk_mut().ok_or(OpenError::Truncated)?;
         let (ssrc, word) = (rtcp_ssrc(header), u32::from_be_bytes(*word));
-        if word & E == 0 || authentic != Some(true) {
+        if word & E == 0 || !authentic {
             return Err(OpenError::Unauthentic);
         }
         self.rtcp.apply_keystream(ssrc, word & !E, body);

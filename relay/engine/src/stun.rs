@@ -8,8 +8,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ring::hmac;
-use subtle::ConstantTimeEq;
+use hmac::{Hmac, Mac};
+use sha1::Sha1;
 
 /// Identifies a transaction; random, made by the client.
 pub type TransactionId = [u8; 12];
@@ -276,8 +276,8 @@ impl<'a> Message<'a> {
         let length = self.attributes.len() + ATTRIBUTE_HEADER + SHA1;
         let &[t0, t1, _, _, ref rest @ ..] = self.header;
         let [l0, l1] = (length as u16).to_be_bytes();
-        let expected = key.mac(&[&[t0, t1, l0, l1], rest, self.attributes]);
-        expected.as_ref().ct_eq(integrity).into()
+        let mac = key.mac(&[&[t0, t1, l0, l1], rest, self.attributes]);
+        mac.verify(integrity.into()).is_ok()
     }
 
     /// Types of comprehension-required attributes that this module does not know; a request that
@@ -299,20 +299,20 @@ impl<'a> Message<'a> {
 
 /// The prepared HMAC-SHA1 key of an ICE password (RFC 8489, section 9.1.1: the short-term
 /// credential's key is the password).
-pub struct Key(hmac::Key);
+pub struct Key(Hmac<Sha1>);
 
 impl Key {
     pub fn new(password: &str) -> Self {
-        Self(hmac::Key::new(
-            hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-            password.as_bytes(),
-        ))
+        let Ok(mac) = Mac::new_from_slice(password.as_bytes()) else {
+            unreachable!("HMAC takes keys of any length");
+        };
+        Self(mac)
     }
 
-    fn mac(&self, parts: &[&[u8]]) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(&self.0);
-        parts.iter().for_each(|part| context.update(part));
-        context.sign()
+    fn mac(&self, parts: &[&[u8]]) -> Hmac<Sha1> {
+        parts
+            .iter()
+            .fold(self.0.clone(), |mac, part| mac.chain_update(part))
     }
 }
 
@@ -406,7 +406,7 @@ impl<'a> Writer<'a> {
     fn finish(mut self, key: Option<&Key>) {
         if let Some(key) = key {
             let mac = key.mac(&[self.measured(ATTRIBUTE_HEADER + SHA1)]);
-            self.attribute(attribute::MESSAGE_INTEGRITY, mac.as_ref());
+            self.attribute(attribute::MESSAGE_INTEGRITY, &mac.finalize().into_bytes());
         }
         let crc = fingerprint(&[self.measured(ATTRIBUTE_HEADER + 4)]);
         self.attribute(attribute::FINGERPRINT, &crc.to_be_bytes());

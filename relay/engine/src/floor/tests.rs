@@ -3,9 +3,13 @@ use std::net::UdpSocket;
 use super::*;
 
 fn sinks(count: usize) -> (Vec<UdpSocket>, Vec<SocketAddr>) {
-    let sockets: Vec<UdpSocket> =
-        (0..count).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a port")).collect();
-    let addresses = sockets.iter().map(|socket| socket.local_addr().expect("bound")).collect();
+    let sockets: Vec<UdpSocket> = (0..count)
+        .map(|_| UdpSocket::bind("127.0.0.1:0").expect("a port"))
+        .collect();
+    let addresses = sockets
+        .iter()
+        .map(|socket| socket.local_addr().expect("bound"))
+        .collect();
     (sockets, addresses)
 }
 
@@ -13,12 +17,30 @@ fn sinks(count: usize) -> (Vec<UdpSocket>, Vec<SocketAddr>) {
 fn runs_are_of_one_size_but_the_last_packet() {
     let runs = |sizes: &[usize]| -> Vec<(usize, usize, usize)> {
         let frame = Frame::new(sizes).expect("sizes that make sense");
-        frame.runs.iter().map(|run| (run.start, run.bytes, run.segment)).collect()
+        frame
+            .runs
+            .iter()
+            .map(|run| (run.start, run.bytes, run.segment))
+            .collect()
     };
-    assert_eq!(runs(&[100, 1200, 1200, 700]), [(0, 100, 100), (100, 3100, 1200)]);
-    assert_eq!(runs(&[900, 700, 700, 700]), [(0, 1600, 900), (1600, 1400, 700)]);
-    assert_eq!(runs(&[100; 50]), [(0, 4800, 100), (4800, 200, 100)], "48 segments");
-    assert_eq!(runs(&[1400; 45]), [(0, 61600, 1400), (61600, 1400, 1400)], "62 kB");
+    assert_eq!(
+        runs(&[100, 1200, 1200, 700]),
+        [(0, 100, 100), (100, 3100, 1200)]
+    );
+    assert_eq!(
+        runs(&[900, 700, 700, 700]),
+        [(0, 1600, 900), (1600, 1400, 700)]
+    );
+    assert_eq!(
+        runs(&[100; 50]),
+        [(0, 4800, 100), (4800, 200, 100)],
+        "48 segments"
+    );
+    assert_eq!(
+        runs(&[1400; 45]),
+        [(0, 61600, 1400), (61600, 1400, 1400)],
+        "62 kB"
+    );
 }
 
 #[test]
@@ -29,7 +51,9 @@ fn every_target_gets_every_packet_sealed_with_its_own_key() {
     assert_eq!((usage.packets, usage.bytes), (15, 3 * (860 + 120)));
     assert!(usage.elapsed >= Duration::from_millis(10), "paced");
     for (ssrc, socket) in (1u32..).zip(&sockets) {
-        socket.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .expect("a timeout");
         let key = UnboundKey::new(&AES_128_GCM, &u128::from(ssrc).to_be_bytes()).expect("a key");
         let key = LessSafeKey::new(key);
         for (sent, size) in (0u32..).zip([60, 300, 300, 200, 120]) {

@@ -5,9 +5,15 @@ use proptest::prelude::*;
 use super::*;
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> =
-        text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
-    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    let digits: Vec<u8> = text
+        .chars()
+        .filter_map(|c| c.to_digit(16))
+        .map(|digit| digit as u8)
+        .collect();
+    digits
+        .chunks_exact(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect()
 }
 
 /// Writes bits, and escapes them into a NAL unit.
@@ -16,7 +22,8 @@ struct Writer(Vec<bool>);
 
 impl Writer {
     fn bits(mut self, value: u64, count: u32) -> Self {
-        self.0.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
+        self.0
+            .extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
         self
     }
 
@@ -29,7 +36,9 @@ impl Writer {
         let bits = self.bits(1, 1).0;
         let mut nal = vec![header];
         for chunk in bits.chunks(8) {
-            let byte = (0..8).fold(0, |byte, bit| byte << 1 | chunk.get(bit).map_or(0, |&b| b as u8));
+            let byte = (0..8).fold(0, |byte, bit| {
+                byte << 1 | chunk.get(bit).map_or(0, |&b| b as u8)
+            });
             if byte <= 3 && nal[1..].ends_with(&[0, 0]) {
                 nal.push(3);
             }
@@ -41,7 +50,13 @@ impl Writer {
 
 /// A baseline SPS of so many macroblocks.
 fn sps_of(width: u32, height: u32) -> Vec<u8> {
-    let start = Writer::default().bits(0x42_c01e, 24).ue(0).ue(0).ue(2).ue(1).bits(0, 1);
+    let start = Writer::default()
+        .bits(0x42_c01e, 24)
+        .ue(0)
+        .ue(0)
+        .ue(2)
+        .ue(1)
+        .bits(0, 1);
     let sides = start.ue(u64::from(width) - 1).ue(u64::from(height) - 1);
     sides.bits(0b1100, 4).nal(0x67)
 }
@@ -88,7 +103,12 @@ fn reads_the_parameter_sets_of_x264() {
         (high, [0x64, 0x00, 0x28], 1920, 1080, 30000.0 / 1001.0),
         (interlaced, [0x64, 0x00, 0x1e], 720, 576, 25.0),
     ] {
-        let expected = Sps { profile_level_id, width, height, fps: Some(fps) };
+        let expected = Sps {
+            profile_level_id,
+            width,
+            height,
+            fps: Some(fps),
+        };
         assert_eq!(Sps::parse(&hex(sps)), Ok(expected.clone()));
         let padded = [hex(sps), vec![0; 3]].concat();
         assert_eq!(Sps::parse(&padded), Ok(expected), "as some cameras pad it");
@@ -103,7 +123,10 @@ fn refuses_what_is_no_sps() {
         assert!(Sps::parse(&sps[..end]).is_err(), "cut at {end}");
     }
     assert!(Sps::parse(&hex("68cb8cb2")).is_err(), "a PPS");
-    assert!(Sps::parse(&[&sps[..], &[0; 5000]].concat()).is_err(), "too long");
+    assert!(
+        Sps::parse(&[&sps[..], &[0; 5000]].concat()).is_err(),
+        "too long"
+    );
     assert!(Sps::parse(&sps_of(1 << 31, 1 << 31)).is_err());
 }
 
@@ -111,9 +134,15 @@ fn refuses_what_is_no_sps() {
 fn tells_the_b_slices_of_x264() {
     let progressive = "6588840015 419a236c41 419e417882 019e626a43 419a6649a8 419e844511";
     let interlaced = "6500cb0882 4100cb1a21 4100cb1e40 0100cb1e61";
-    let b: Vec<_> = progressive.split(' ').map(|nal| is_b_slice(&hex(nal))).collect();
+    let b: Vec<_> = progressive
+        .split(' ')
+        .map(|nal| is_b_slice(&hex(nal)))
+        .collect();
     assert_eq!(b, [false, false, true, true, false, true].map(Some));
-    let b: Vec<_> = interlaced.split(' ').map(|nal| is_b_slice(&hex(nal))).collect();
+    let b: Vec<_> = interlaced
+        .split(' ')
+        .map(|nal| is_b_slice(&hex(nal)))
+        .collect();
     assert_eq!(b, [false, false, true, true].map(Some));
     for no_slice in ["", "65", "4100", "6742c015d9", "410000", "41ff", "0120"] {
         let expected = (no_slice == "41ff").then_some(false);
@@ -124,14 +153,22 @@ fn tells_the_b_slices_of_x264() {
 #[test]
 fn a_key_frame_is_a_stap_a_and_equal_fragments() {
     let (sps, pps, sei) = (hex("67640028acd9"), hex("68ebecb22c"), hex("0605ff80"));
-    let idr: Vec<u8> = std::iter::once(0x65).chain((0..2500).map(|n| n as u8)).collect();
-    let frame = packetize(&[&[0x09, 0xf0], &sps, &pps, &[0x0c, 0xff], &sei, &idr], 1200);
+    let idr: Vec<u8> = std::iter::once(0x65)
+        .chain((0..2500).map(|n| n as u8))
+        .collect();
+    let frame = packetize(
+        &[&[0x09, 0xf0], &sps, &pps, &[0x0c, 0xff], &sei, &idr],
+        1200,
+    );
     let payloads: Vec<_> = frame.payloads().collect();
     let stap = [&[0x78, 0, 6][..], &sps, &[0, 5], &pps, &[0, 4], &sei].concat();
     assert_eq!(payloads[0], stap);
     let lengths: Vec<_> = payloads.iter().map(|payload| payload.len()).collect();
     assert_eq!(lengths[1..], [836, 836, 834]);
-    assert_eq!(payloads.iter().map(|p| p[1]).skip(1).collect::<Vec<_>>(), [0x85, 0x05, 0x45]);
+    assert_eq!(
+        payloads.iter().map(|p| p[1]).skip(1).collect::<Vec<_>>(),
+        [0x85, 0x05, 0x45]
+    );
     assert_eq!(depacketize(&frame), [sps, pps, sei, idr]);
 }
 
@@ -144,7 +181,17 @@ fn what_does_not_fit_into_a_stap_a_goes_alone() {
 
 #[test]
 fn drops_what_rtp_has_no_room_for() {
-    let frame = packetize(&[&[], &[0x09, 0x10], &[0x18, 1], &[0x1f], &[0x60], &[0x0c, 0xff]], 1200);
+    let frame = packetize(
+        &[
+            &[],
+            &[0x09, 0x10],
+            &[0x18, 1],
+            &[0x1f],
+            &[0x60],
+            &[0x0c, 0xff],
+        ],
+        1200,
+    );
     assert_eq!(frame, Packetized::default());
 }
 

@@ -35,23 +35,46 @@ fn nack_words(lost: &[u16]) -> Vec<u8> {
             _ => words.push((seq, 0)),
         }
     }
-    words.iter().flat_map(|(first, mask)| [first.to_be_bytes(), mask.to_be_bytes()].concat()).collect()
+    words
+        .iter()
+        .flat_map(|(first, mask)| [first.to_be_bytes(), mask.to_be_bytes()].concat())
+        .collect()
 }
 
 #[test]
 fn reads_a_receiver_report_with_feedback_behind_it() {
-    let mut compound = packet(201, 1, &[
-        0, 0, 0, 1, // from
-        0, 0, 0, 2, 64, 0xff, 0xff, 0xff, 0, 1, 0, 9, 0, 0, 0, 5, 1, 2, 3, 4, 0, 1, 0, 0,
-    ]);
-    compound.extend(packet(205, 1, &[0, 0, 0, 1, 0, 0, 0, 2, 0xff, 0xff, 0b1000_0000, 0b0000_0001]));
+    let mut compound = packet(
+        201,
+        1,
+        &[
+            0, 0, 0, 1, // from
+            0, 0, 0, 2, 64, 0xff, 0xff, 0xff, 0, 1, 0, 9, 0, 0, 0, 5, 1, 2, 3, 4, 0, 1, 0, 0,
+        ],
+    );
+    compound.extend(packet(
+        205,
+        1,
+        &[0, 0, 0, 1, 0, 0, 0, 2, 0xff, 0xff, 0b1000_0000, 0b0000_0001],
+    ));
     compound.extend(packet(206, 1, &[0, 0, 0, 1, 0, 0, 0, 2]));
-    compound.extend(packet(206, 4, &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 7, 0, 0, 0]));
-    compound.extend(packet(206, 15, b"\0\0\0\x01\0\0\0\0REMB\x01\x09\x00\x10\0\0\0\x02"));
+    compound.extend(packet(
+        206,
+        4,
+        &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 7, 0, 0, 0],
+    ));
+    compound.extend(packet(
+        206,
+        15,
+        b"\0\0\0\x01\0\0\0\0REMB\x01\x09\x00\x10\0\0\0\x02",
+    ));
     compound.extend(packet(203, 1, &[0, 0, 0, 1]));
 
     let mut packets = parse(&compound);
-    let Some(Packet::ReceiverReport { ssrc: 1, mut blocks }) = packets.next() else {
+    let Some(Packet::ReceiverReport {
+        ssrc: 1,
+        mut blocks,
+    }) = packets.next()
+    else {
         panic!("receiver report");
     };
     assert_eq!(
@@ -67,18 +90,37 @@ fn reads_a_receiver_report_with_feedback_behind_it() {
         })
     );
     assert_eq!(blocks.next(), None);
-    let Some(Packet::Nack { media_ssrc: 2, lost }) = packets.next() else {
+    let Some(Packet::Nack {
+        media_ssrc: 2,
+        lost,
+    }) = packets.next()
+    else {
         panic!("NACK");
     };
     assert_eq!(lost.collect::<Vec<_>>(), [0xffff, 0, 15]);
-    assert!(matches!(packets.next(), Some(Packet::Pli { media_ssrc: 2 })));
+    assert!(matches!(
+        packets.next(),
+        Some(Packet::Pli { media_ssrc: 2 })
+    ));
     let Some(Packet::Fir { entries }) = packets.next() else {
         panic!("FIR");
     };
-    assert_eq!(entries.collect::<Vec<_>>(), [FirEntry { ssrc: 2, sequence: 7 }]);
+    assert_eq!(
+        entries.collect::<Vec<_>>(),
+        [FirEntry {
+            ssrc: 2,
+            sequence: 7
+        }]
+    );
     let remb = packets.next();
-    assert!(matches!(remb, Some(Packet::Remb { bitrate: 0x4_0040 })), "{remb:x?}");
-    assert!(matches!(packets.next(), Some(Packet::Bye { ssrc: Some(1) })));
+    assert!(
+        matches!(remb, Some(Packet::Remb { bitrate: 0x4_0040 })),
+        "{remb:x?}"
+    );
+    assert!(matches!(
+        packets.next(),
+        Some(Packet::Bye { ssrc: Some(1) })
+    ));
     assert!(packets.next().is_none());
 }
 
@@ -103,7 +145,13 @@ fn ends_at_what_is_malformed() {
     let blocks_missing = packet(201, 2, &[0; 28]);
     let no_media_ssrc = packet(205, 1, &[0; 4]);
     let no_source = packet(203, 1, &[]);
-    for bad in [version_1, too_much_padding, blocks_missing, no_media_ssrc, no_source] {
+    for bad in [
+        version_1,
+        too_much_padding,
+        blocks_missing,
+        no_media_ssrc,
+        no_source,
+    ] {
         let compound = [&good[..], &bad, &good].concat();
         assert_eq!(parse(&compound).count(), 1, "{bad:x?}");
     }
@@ -116,7 +164,10 @@ fn ends_at_what_is_malformed() {
 #[test]
 fn a_bandwidth_beyond_all_numbers_is_no_limit() {
     let remb = packet(206, 15, b"\0\0\0\x01\0\0\0\0REMB\x00\xff\xff\xff");
-    assert!(matches!(parse(&remb).next(), Some(Packet::Remb { bitrate: u64::MAX })));
+    assert!(matches!(
+        parse(&remb).next(),
+        Some(Packet::Remb { bitrate: u64::MAX })
+    ));
 }
 
 fn block() -> impl Strategy<Value = ReportBlock> {

@@ -65,7 +65,12 @@ fn open_rtp(keys: &RtpKeys, packet: &[u8], roc: u32) -> Option<Vec<u8>> {
                 &counter_iv(&keys.salt, ssrc, index),
                 &mut payload,
             );
-            (&hmac::sign(&keys.auth, &signed).as_ref()[..10] == tag).then_some(payload)
+            keys.auth
+                .clone()
+                .chain_update(signed)
+                .verify_truncated_left(tag)
+                .ok()
+                .map(|()| payload)
         }
     }
 }
