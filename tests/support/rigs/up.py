@@ -46,12 +46,17 @@ class Up:
 
     @property
     def output(self) -> str:
-        """All that `pancar up` and its relay have written so far, to both streams."""
+        """All that `pancar up` has written so far, to both streams."""
         return "".join(self._output)
+
+    @property
+    def relay_log(self) -> str:
+        log = self.state / "relay.log"
+        return log.read_text() if log.exists() else ""
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            *(PANCAR, "up", self.manifest, "--state-dir", self.state, "--http", "127.0.0.1:0"),
+            *(PANCAR, "up", self.manifest, "--state-dir", self.state, "--listen", "127.0.0.1:0"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -60,7 +65,7 @@ class Up:
         self._reader = asyncio.create_task(self._read(self._process))
         found = await eventually(lambda: LINK.search(self.output), "the link was printed", seconds=START_SECONDS)
         self.link, self.base = found[0], found[1]
-        self.token = await self.mint()
+        self.token = await self.mint("--scope", "watch", "--scope", "metrics")
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -151,14 +156,14 @@ class Up:
         try:
             await self.start()
         except BaseException:
-            sys.stdout.write(self.output)
+            sys.stdout.write(self.output + self.relay_log)
             await self.stop()
             raise
         return self
 
     async def __aexit__(self, failure: object, *_: object) -> None:
         if failure is not None:
-            sys.stdout.write(self.output)
+            sys.stdout.write(self.output + self.relay_log)
         await self.stop()
 
 
