@@ -18,7 +18,7 @@ _CHECK = 31
 def cells(milliseconds: int) -> list[bool]:
     """The row for a moment in Unix milliseconds; True is bright."""
     moment = milliseconds % SPAN
-    word = moment << 5 | (_check(moment))
+    word = moment << 5 | _check(moment)
     return [bool(word >> (CELLS - 1 - index) & 1) for index in range(CELLS)]
 
 
@@ -39,4 +39,4 @@ def elapsed(earlier: int, later: int) -> int:
 
 def _check(moment: int) -> int:
     # 1 to 31: never zero, so that a black picture reads as none.
-    return moment % _CHECK + 1 & 31 or _CHECK
+    return moment % _CHECK + 1

@@ -28,11 +28,15 @@ _CHANNELS = re.compile(r"interleaved=(\d{1,3})-(\d{1,3})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the server holds under a path: no description yet means no picture yet; not vacant, no further session."""
+    """What the server holds under a path: no description yet means no picture yet; not vacant, no further session.
+
+    `now` is the timestamp of the newest access unit.
+    """
 
     description: Description | None
     guard: Guard | None = None
     vacant: bool = True
+    now: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +254,7 @@ class Connection:
 
     def _play(self, request: Request, now: float) -> list[tuple[str, str]]:
         header = self._session_header(request)
-        path, _ = self._admit(request)
+        path, offer = self._admit(request)
         session = self._session
         if session is None or path != session.path:
             raise _Refused(454)
@@ -258,9 +262,9 @@ class Connection:
             session.playing = True
             session.next_report = now + 0.5
             self._events.append(Playing())
-        # No rtptime: the first picture is not there yet, and it is optional (RFC 2326, 12.33).
         track = request.uri if request.uri.endswith(TRACK) else f"{request.uri.rstrip('/')}/{TRACK}"
-        return [header, ("Range", "npt=now-"), ("RTP-Info", f"url={track};seq={session.sender.sequence}")]
+        info = f"url={track};seq={session.sender.sequence};rtptime={session.sender.timestamp(offer.now)}"
+        return [header, ("Range", "npt=now-"), ("RTP-Info", info)]
 
     def _session_header(self, request: Request) -> tuple[str, str]:
         given = request.headers.get("session", "").partition(";")[0].strip()

@@ -68,8 +68,9 @@ TRACK = "trackID=0"
 def nals(annex_b: bytes) -> Iterator[bytes]:
     """The NAL units of a byte stream (ITU-T H.264, annex B), without start codes and trailing zeros."""
     starts = [match.end() for match in _START_CODE.finditer(annex_b)]
-    for start, following in zip(starts, [*(at - 3 for at in starts[1:]), len(annex_b)], strict=True):
-        nal = annex_b[start:following].rstrip(b"\0")
+    ends = [*(start - 3 for start in starts[1:]), len(annex_b)] if starts else []
+    for start, end in zip(starts, ends, strict=True):
+        nal = annex_b[start:end].rstrip(b"\0")
         if nal:
             yield nal
 

@@ -24,9 +24,13 @@ class Sender:
     octets: int = 0
     _latest: tuple[int, float] | None = None
 
+    def timestamp(self, ticks: int) -> int:
+        """The source's time as this client's RTP timestamp."""
+        return (ticks + self.offset) & 0xFFFFFFFF
+
     def packetize(self, unit: AccessUnit) -> Iterator[bytes]:
         """The access unit as RTP packets, the marker on its last."""
-        timestamp = (unit.timestamp + self.offset) & 0xFFFFFFFF
+        timestamp = self.timestamp(unit.timestamp)
         self._latest = (unit.timestamp, unit.captured)
         last = len(unit.payloads) - 1
         for index, payload in enumerate(unit.payloads):
@@ -41,7 +45,7 @@ class Sender:
         if self._latest is None:
             return None
         timestamp, captured = self._latest
-        at = (timestamp + round((wall - captured) * CLOCK_RATE) + self.offset) & 0xFFFFFFFF
+        at = self.timestamp(timestamp + round((wall - captured) * CLOCK_RATE))
         ntp = round((wall + _NTP_EPOCH) * 2**32) & 0xFFFFFFFFFFFFFFFF
         counts = (self.packets & 0xFFFFFFFF, self.octets & 0xFFFFFFFF)
         sender = struct.pack("!BBHIQIII", 0x80, 200, 6, self.ssrc, ntp, at, *counts)

@@ -30,14 +30,16 @@ class Stream:
     want_key_frame: Callable[[], None] = lambda: None
     dropped: int = 0
     sessions: set[_Client] = field(default_factory=set)
+    _now: int = 0
 
     def offer(self) -> Offer:
         """What a client is told now."""
         vacant = self.max_sessions is None or len(self.sessions) < self.max_sessions
-        return Offer(self.description, self.guard, vacant)
+        return Offer(self.description, self.guard, vacant, self._now)
 
     def publish(self, unit: AccessUnit) -> None:
         """Sends one access unit to all who play."""
+        self._now = unit.timestamp
         for client in self.sessions:
             client.publish(unit)
 

@@ -163,7 +163,7 @@ export class PancarPlayer extends HTMLElement {
     }
     const known = this.#info === null || this.#info.state === "Live";
     const wanted = this.isConnected && this.camera && known && this.#linked && !this.#denied;
-    if (!wanted || (state === "paused")) {
+    if (!wanted || state === "paused") {
       this.#withdraw?.();
       this.#withdraw = null;
     } else if (!this.#withdraw && now >= this.#notBefore) {
@@ -266,7 +266,7 @@ export class PancarPlayer extends HTMLElement {
     const presents = this.#parts.video.requestVideoFrameCallback && !document.hidden;
     if (!session?.connected || presents || now - this.#statsAt < STATS_INTERVAL) return;
     this.#statsAt = now;
-    const decoded = await session.framesDecoded();
+    const decoded = await session.framesDecoded().catch(() => null);
     if (session !== this.#session || decoded === null) return;
     if (this.#decoded !== null && decoded > this.#decoded) this.#sawFrame();
     this.#decoded = decoded;
@@ -310,7 +310,8 @@ export class PancarPlayer extends HTMLElement {
       sign: icon("waiting"),
       badgeIcon: icon("waiting"),
       headline: element("p", "headline"),
-      age: element("p", "age"),
+      since: element("span", "since"),
+      elapsed: element("span", "elapsed"),
       cause: element("p", "cause"),
       title: element("span", "title"),
       site: element("span", "site"),
@@ -320,7 +321,7 @@ export class PancarPlayer extends HTMLElement {
     this.append(
       video,
       still,
-      element("div", "veil", parts.sign, parts.headline, parts.age, parts.cause),
+      element("div", "veil", parts.sign, parts.headline, element("p", "age", parts.since, parts.elapsed), parts.cause),
       element(
         "div",
         "caption",
@@ -344,7 +345,9 @@ export class PancarPlayer extends HTMLElement {
     this.#text("badge", LABEL[state]);
     this.#text("headline", LABEL[state]);
     this.#text("cause", this.#cause(state));
-    this.#text("age", this.#age(state));
+    const [since, elapsed] = this.#age(state);
+    this.#text("since", since);
+    this.#text("elapsed", elapsed);
     if (before !== state) {
       const detail = { camera: this.camera, state, previous: before };
       this.dispatchEvent(new CustomEvent("statechange", { bubbles: true, detail }));
@@ -359,12 +362,15 @@ export class PancarPlayer extends HTMLElement {
     return this.#info?.message || MEANING[state];
   }
 
+  // A small tile shows only the second half.
   #age(state) {
-    if (state !== "signal-lost" && state !== "offline") return "";
+    const none = ["", ""];
+    if (state !== "signal-lost" && state !== "offline") return none;
     const { lastDate } = this.#frames;
-    if (lastDate) return `Last picture ${moment(lastDate)}, ${duration(Date.now() - lastDate)} ago`;
+    if (lastDate) return [`Last picture ${moment(lastDate)}, `, `${duration(Date.now() - lastDate)} ago`];
     const since = Date.parse(this.#info?.since ?? "");
-    return Number.isNaN(since) ? "" : `Since ${moment(new Date(since))}, for ${duration(Date.now() - since)}`;
+    if (Number.isNaN(since)) return none;
+    return [`Since ${moment(new Date(since))}, `, `for ${duration(Date.now() - since)}`];
   }
 
   // Touches the page only where a text has changed: ticks are many.

@@ -118,7 +118,7 @@ function onKey(event) {
   if (event.key === "Escape" && enlarged()) {
     enlarged().querySelector(".enlarge").click();
   } else if (event.key === "f" && !event.ctrlKey && !event.metaKey && !event.altKey) {
-    if (document.fullscreenElement) document.exitFullscreen();
+    if (document.fullscreenElement) document.exitFullscreen().catch(() => undefined);
     else document.documentElement.requestFullscreen().catch(() => undefined);
   } else if (/^(Arrow|Home|End)/.test(event.key) && items.length) {
     event.preventDefault();
