@@ -1,7 +1,7 @@
 """The process that holds the synthetic cameras: `python -m pancar_cli.demo.cameras`.
 
 Started by `pancar demo`, and by whoever needs RTSP sources. Each camera has a port of its own, as it would have an
-address of its own. Prints one line of JSON for each camera once all of them run, then serves until SIGTERM or SIGINT
+address of its own. Prints one line of JSON for each camera as soon as it runs, then serves until SIGTERM or SIGINT
 or, with --lifeline, until its standard input ends, so that it cannot outlive the process that started it.
 """
 
@@ -110,14 +110,12 @@ async def serve(arguments: argparse.Namespace, password: str | None) -> None:
     width, height = arguments.size
     form = Format(width, height, arguments.fps, arguments.gop)
     async with AsyncExitStack() as cameras:
-        lines = []
         for site in sites(arguments.count, password is not None, arguments.flaky):
             guard = Guard(USERNAME, password) if site.locked and password is not None else None
             port = arguments.port + site.index if arguments.port else 0
             url = await cameras.enter_async_context(running(site, form, arguments.host, port, guard))
-            lines.append(json.dumps({**asdict(site), "url": url}, ensure_ascii=False))
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
+            sys.stdout.write(json.dumps({**asdict(site), "url": url}) + "\n")
+            sys.stdout.flush()
         await stop.wait()
 
 
