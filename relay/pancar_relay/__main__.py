@@ -4,6 +4,7 @@ Makes the parts, hands them to each other, turns once a second, and takes them d
 """
 
 import asyncio
+import gc
 import os
 import signal
 import ssl
@@ -85,6 +86,9 @@ class Relay:
             )
             control = asyncio.create_task(self._control.run(), name="control")
             control.add_done_callback(self._on_control_done)
+            # What lives as long as the process need not be looked at by every collection.
+            gc.collect()
+            gc.freeze()
             log.info("relay.started", url=url, media=[str(Address(*address)) for address in self._media])
             await self._turn()
             await self._go_down(control)

@@ -5,6 +5,7 @@
     ├── StaleDesiredError        the operator's: a state of an older term, or one already overtaken
     ├── NegotiationError         the viewer's offer
     │   └── NoCommonCodecError   a well-formed offer that leaves out every H.264 we could send
+    ├── dtls.HandshakeError      the viewer's DTLS
     ├── TokenError               the viewer's token or link
     │   └── LinkRefusedError     a one-time code that is unknown, used or past its time
     ├── JoinRefusedError         ours, for the moment: retryable after `retry_after` seconds

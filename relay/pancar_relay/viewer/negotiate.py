@@ -6,7 +6,7 @@ video section is accepted; every other one is rejected in place.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from aiortc import RTCDtlsFingerprint, RTCDtlsParameters
@@ -23,7 +23,6 @@ from aiortc.sdp import (
     H264Profile,
     MediaDescription,
     SessionDescription,
-    SsrcDescription,
     parse_h264_profile_level_id,
 )
 
@@ -38,16 +37,20 @@ FEEDBACK = [("nack", None), ("nack", "pli"), ("ccm", "fir")]
 # RFC 6184, 8.1: what an absent profile-level-id means.
 DEFAULT_PROFILE_LEVEL_ID = "420010"
 CLOCK_RATE = 90_000
+MSID = "pancar video"
+CACHED = 64
 
 # Of an offer's lines only these bear on the answer. Candidates are not among them: the relay is ICE-lite and sends to
-# where checks come from. Leaving the rest out saves two thirds of the parsing, and its quadratic parts.
-_SESSION_LINE = re.compile(r"a=(?:group|ice-ufrag|fingerprint|setup)\b")
-_MEDIA_LINE = re.compile(r"a=(?:mid|ice-ufrag|fingerprint|setup|rtcp-mux|extmap|inactive|sendonly|recvonly|sendrecv)\b")
+# where checks come from. Leaving the rest out spares aiortc's parser its quadratic parts.
+_SHAPE_LINE = re.compile(r"a=(?:group|mid|rtcp-mux|extmap|inactive|sendonly|recvonly|sendrecv)\b")
 _FORMAT_LINE = re.compile(r"a=(rtpmap|fmtp|rtcp-fb):(\d{1,3}|\*) (.+)")
+_PORT = re.compile(r"(m=[^ ]+) [1-9][0-9]* ")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`{|}~0-9A-Za-z]{1,64}")
 _ICE_UFRAG = re.compile(r"[A-Za-z0-9+/=_-]{4,256}")
 _PROFILE_LEVEL_ID = re.compile(r"[0-9A-Fa-f]{6}")
-_FINGERPRINT = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){19,63}")
+_FINGERPRINT = re.compile(r"[A-Za-z0-9-]{1,32} [0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){19,63}")
+# Stands for what differs from session to session in a rendered answer; no token of an offer can hold it.
+_MARK = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +73,14 @@ class Section:
     mid: str
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What the relay needs of an offer: `sections` all of them, `video` the index of the one to be answered."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """What the offers of one kind of viewer have in common: `sections` all of them, `video` the index of the one to be
+    answered, `bundle` the indices of those that share its transport."""
 
     sections: tuple[Section, ...]
     video: int
-    bundled: bool
-    ice_ufrag: str
-    fingerprints: tuple[RTCDtlsFingerprint, ...]
+    bundle: tuple[int, ...]
     codecs: tuple[Codec, ...]
     mid_extension: int | None
     playout_delay_extension: int | None
@@ -89,50 +91,45 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """What the relay needs of an offer."""
+
+    shape: Shape
+    ice_ufrag: str
+    fingerprints: tuple[RTCDtlsFingerprint, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Local:
     """The relay's end of one session."""
 
-    addresses: Sequence[tuple[str, int]]
+    addresses: tuple[tuple[str, int], ...]
+    fingerprint: str
     ice_ufrag: str
     ice_pwd: str
-    fingerprint: RTCDtlsFingerprint
     ssrc: int
     cname: str
+
+
+@dataclass(slots=True)
+class _Transport:
+    """ICE and DTLS attributes of the session or a section, each as last given there."""
+
+    ice_ufrag: str = ""
+    setup: str = ""
+    fingerprints: list[str] = field(default_factory=list)
 
 
 def read_offer(text: str) -> Offer:
     """Raises NegotiationError for what is no sound offer of a viewer, NoCommonCodecError where it leaves out H.264."""
     if len(text) > OFFER_LIMIT:
         raise NegotiationError(f"the offer is larger than {OFFER_LIMIT} bytes")
-    try:
-        session = SessionDescription.parse(_essence(text))
-    # What aiortc's parser raises on lines that are no SDP.
-    except (AssertionError, AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
-        raise NegotiationError("the offer is not sound SDP") from error
-    if not session.media:
-        raise NegotiationError("the offer has no media section")
-    sections = tuple(_section(media) for media in session.media)
-    bundle = next((group.items for group in session.group if group.semantic == "BUNDLE"), [])
-    index = _receiving_video(session.media, bundle)
-    media = session.media[index]
-    if not media.rtcp_mux:
-        raise NegotiationError("the offer's video section lacks rtcp-mux")
-    bundled = bool(sections[index].mid) and sections[index].mid in bundle
-    # A bundle-only section leaves its transport to another of its group (RFC 8843, 7.1.3).
-    carriers = [media] + [m for m in session.media if bundled and m.rtp.muxId in bundle]
-    codecs = tuple(codec for codec in map(_codec, media.rtp.codecs) if codec is not None)
-    if not codecs:
-        raise NoCommonCodecError("the offer holds no H.264 in packetization-mode 1")
-    return Offer(
-        sections=sections,
-        video=index,
-        bundled=bundled,
-        ice_ufrag=_ice_ufrag(carriers),
-        fingerprints=_fingerprints(carriers),
-        codecs=codecs,
-        mid_extension=_extension(media, MID) if 0 < len(sections[index].mid) <= 16 else None,
-        playout_delay_extension=_extension(media, PLAYOUT_DELAY),
-    )
+    essence, transports = _divide(text)
+    shape = _shape(essence)
+    # A bundle-only section leaves its transport to another of its group (RFC 8843, 7.1.3), and each section to the
+    # session what it does not say itself (RFC 8839, 5.4; RFC 8122, 5).
+    carriers = [transports[index + 1] for index in (shape.video, *shape.bundle)] + transports[:1]
+    return Offer(shape, _ice_ufrag(carriers), _fingerprints(carriers))
 
 
 def choose(codecs: Sequence[Codec], profile_level_id: str) -> Codec:
@@ -148,66 +145,118 @@ def choose(codecs: Sequence[Codec], profile_level_id: str) -> Codec:
 
 def answer(offer: Offer, codec: Codec, local: Local) -> str:
     """The answer to `offer` with `codec`, one of its codecs."""
+    before, middle, after = _template(offer.shape, codec, local.addresses, local.fingerprint)
+    own = (
+        f"{local.ice_ufrag}\r\na=ice-pwd:{local.ice_pwd}\r\n"
+        f"a=ssrc:{local.ssrc} cname:{local.cname}\r\na=ssrc:{local.ssrc} msid:{MSID}"
+    )
+    return f"{before}- {local.ssrc} 0 IN IP4 127.0.0.1{middle}{own}{after}"
+
+
+@lru_cache(maxsize=CACHED)
+def _template(
+    shape: Shape, codec: Codec, addresses: tuple[tuple[str, int], ...], fingerprint: str
+) -> tuple[str, str, str]:
+    """An answer in three parts, between which stand its origin and, as its ice-ufrag, what is the session's own."""
     session = SessionDescription()
-    session.origin = f"- {local.ssrc} 0 IN IP4 127.0.0.1"
-    if offer.bundled:
-        session.group.append(GroupDescription("BUNDLE", [offer.mid]))
-    for index, section in enumerate(offer.sections):
+    session.origin = _MARK
+    if shape.bundle:
+        session.group.append(GroupDescription("BUNDLE", [shape.mid]))
+    for index, section in enumerate(shape.sections):
         media = MediaDescription(section.kind, 0, section.protocol, list(section.formats))
         media.rtp.muxId = section.mid
         media.host = "0.0.0.0"  # noqa: S104 - the null address of SDP, nothing is bound
         media.direction = "inactive"
         media.ice = RTCIceParameters()
-        if index == offer.video:
-            _accept(media, offer, codec, local)
+        if index == shape.video:
+            _accept(media, shape, codec)
+            media.host, media.port = addresses[0]
+            media.ice_candidates = [_candidate(*where) for where in enumerate(addresses)]
+            media.dtls = RTCDtlsParameters(fingerprints=[RTCDtlsFingerprint(*fingerprint.split(" "))], role="server")
         session.media.append(media)
-    return str(session)
+    before, middle, after = str(session).split(_MARK)
+    return before, middle, after
 
 
-def _accept(media: MediaDescription, offer: Offer, codec: Codec, local: Local) -> None:
+def _accept(media: MediaDescription, shape: Shape, codec: Codec) -> None:
     media.fmt = [codec.payload_type]
     media.direction = "sendonly"
-    media.msid = "pancar video"
-    media.host, media.port = local.addresses[0]
+    media.msid = MSID
     media.rtcp_port, media.rtcp_host, media.rtcp_mux = 9, "0.0.0.0", True  # noqa: S104 - as above
     media.rtp.codecs = [_answered(codec)]
     media.rtp.headerExtensions = [
         RTCRtpHeaderExtensionParameters(id=identifier, uri=uri)
-        for identifier, uri in ((offer.mid_extension, MID), (offer.playout_delay_extension, PLAYOUT_DELAY))
+        for identifier, uri in ((shape.mid_extension, MID), (shape.playout_delay_extension, PLAYOUT_DELAY))
         if identifier is not None
     ]
-    media.ssrc = [SsrcDescription(ssrc=local.ssrc, cname=local.cname, msid=media.msid)]
-    media.ice = RTCIceParameters(usernameFragment=local.ice_ufrag, password=local.ice_pwd, iceLite=True)
-    media.ice_candidates = [_candidate(*where) for where in enumerate(local.addresses)]
+    media.ice = RTCIceParameters(usernameFragment=_MARK, iceLite=True)
     media.ice_candidates_complete = True
-    media.dtls = RTCDtlsParameters(fingerprints=[local.fingerprint], role="server")
 
 
-def _essence(text: str) -> str:
-    """The lines that bear on the answer: of the formats only H.264's."""
+def _divide(text: str) -> tuple[str, list[_Transport]]:
+    """The lines that shape the answer (of the formats only H.264's) as SDP, and the transports of the session and of
+    each section, which differ from offer to offer."""
     kept: list[str] = []
-    section: list[str] = []
-    keep = _SESSION_LINE
-    media_sections = 0
+    formats: list[str] = []
+    transports = [_Transport()]
     for line in text.splitlines():
         if line.startswith("m="):
-            media_sections += 1
-            if media_sections > MEDIA_LIMIT:
+            if len(transports) > MEDIA_LIMIT:
                 raise NegotiationError(f"the offer has more than {MEDIA_LIMIT} media sections")
-            kept += _h264_only(section)
-            kept.append(line)
-            section, keep = [], _MEDIA_LINE
-        elif keep.match(line):
-            kept.append(line)
+            transports.append(_Transport())
+            kept += _h264_only(formats)
+            formats.clear()
+            # The port is where the viewer listens, which is not asked of the offer: all but 0 are one.
+            kept.append(_PORT.sub(r"\1 9 ", line, count=1))
         elif line.startswith(("a=rtpmap:", "a=fmtp:", "a=rtcp-fb:")):
-            section.append(line)
-    return "\r\n".join(kept + _h264_only(section)) + "\r\n"
+            formats.append(line)
+        elif line.startswith("a=ice-ufrag:"):
+            transports[-1].ice_ufrag = line[12:].strip()
+        elif line.startswith("a=setup:"):
+            transports[-1].setup = line[8:].strip()
+        elif line.startswith("a=fingerprint:"):
+            transports[-1].fingerprints.append(line[14:].strip())
+        elif _SHAPE_LINE.match(line):
+            kept.append(line)
+    return "\r\n".join(kept + _h264_only(formats)) + "\r\n", transports
 
 
 def _h264_only(lines: list[str]) -> list[str]:
     formats = [match for line in lines if (match := _FORMAT_LINE.fullmatch(line)) is not None]
     h264 = {m[2] for m in formats if m[1] == "rtpmap" and m[3].upper().startswith(f"H264/{CLOCK_RATE}")}
     return [m[0] for m in formats if m[2] in h264 or (m[1] == "rtcp-fb" and m[2] == "*" and h264)]
+
+
+# Browsers of one kind send offers of one shape: parsing it once saves half the CPU of reading an offer.
+@lru_cache(maxsize=CACHED)
+def _shape(essence: str) -> Shape:
+    try:
+        session = SessionDescription.parse(essence)
+    # What aiortc's parser raises on lines that are no SDP.
+    except (AssertionError, AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
+        raise NegotiationError("the offer is not sound SDP") from error
+    if not session.media:
+        raise NegotiationError("the offer has no media section")
+    sections = tuple(_section(media) for media in session.media)
+    group = next((group.items for group in session.group if group.semantic == "BUNDLE"), [])
+    index = _receiving_video(session.media, group)
+    media = session.media[index]
+    if not media.rtcp_mux:
+        raise NegotiationError("the offer's video section lacks rtcp-mux")
+    codecs = tuple(codec for codec in map(_codec, media.rtp.codecs) if codec is not None)
+    if not codecs:
+        raise NoCommonCodecError("the offer holds no H.264 in packetization-mode 1")
+    mid = sections[index].mid
+    bundled = bool(mid) and mid in group
+    return Shape(
+        sections=sections,
+        video=index,
+        bundle=tuple(i for i, section in enumerate(sections) if bundled and section.mid in group),
+        codecs=codecs,
+        # RFC 8285, 4.2: an element of a one-byte header holds 16 bytes at most.
+        mid_extension=_extension(media, MID) if 0 < len(mid) <= 16 else None,
+        playout_delay_extension=_extension(media, PLAYOUT_DELAY),
+    )
 
 
 def _section(media: MediaDescription) -> Section:
@@ -230,26 +279,26 @@ def _receiving_video(sections: list[MediaDescription], bundle: list[str | int]) 
     raise NegotiationError("the offer has no video section that receives")
 
 
-def _ice_ufrag(carriers: list[MediaDescription]) -> str:
-    ufrag = next((m.ice.usernameFragment for m in carriers if m.ice and m.ice.usernameFragment), "")
+def _ice_ufrag(carriers: list[_Transport]) -> str:
+    ufrag = next((transport.ice_ufrag for transport in carriers if transport.ice_ufrag), "")
     if not _ICE_UFRAG.fullmatch(ufrag):
         raise NegotiationError("the offer has no sound ice-ufrag")
     return ufrag
 
 
-def _fingerprints(carriers: list[MediaDescription]) -> tuple[RTCDtlsFingerprint, ...]:
-    dtls = next((m.dtls for m in carriers if m.dtls is not None and m.dtls.fingerprints), None)
-    if dtls is None:
-        raise NegotiationError("the offer has no DTLS fingerprint and setup role")
-    if dtls.role == "server":
-        raise NegotiationError("the offer insists on setup:passive, as the relay does")
-    if len(dtls.fingerprints) > FINGERPRINT_LIMIT:
+def _fingerprints(carriers: list[_Transport]) -> tuple[RTCDtlsFingerprint, ...]:
+    setup = next((transport.setup for transport in carriers if transport.setup), "")
+    if setup not in ("actpass", "active"):
+        raise NegotiationError("the offer does not let the viewer be the DTLS client (setup:actpass or setup:active)")
+    lines = next((transport.fingerprints for transport in carriers if transport.fingerprints), [])
+    if len(lines) > FINGERPRINT_LIMIT:
         raise NegotiationError(f"the offer has more than {FINGERPRINT_LIMIT} fingerprints")
-    if not all(_FINGERPRINT.fullmatch(f.value) for f in dtls.fingerprints):
+    if not all(_FINGERPRINT.fullmatch(line) for line in lines):
         raise NegotiationError("the offer has a fingerprint that is not sound")
-    if not any(f.algorithm.lower() in X509_DIGEST_ALGORITHMS for f in dtls.fingerprints):
-        raise NegotiationError("the offer's fingerprints are of unknown algorithms")
-    return tuple(dtls.fingerprints)
+    fingerprints = tuple(RTCDtlsFingerprint(*line.split(" ")) for line in lines)
+    if not any(fingerprint.algorithm.lower() in X509_DIGEST_ALGORITHMS for fingerprint in fingerprints):
+        raise NegotiationError("the offer has no fingerprint of a known algorithm")
+    return fingerprints
 
 
 def _extension(media: MediaDescription, uri: str) -> int | None:
@@ -274,7 +323,7 @@ def _codec(codec: RTCRtpCodecParameters) -> Codec | None:
     )
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=CACHED)
 def _profile(profile_level_id: str) -> H264Profile | None:
     try:
         return parse_h264_profile_level_id(profile_level_id)[0]

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from aiortc import RTCDtlsFingerprint
@@ -18,7 +19,7 @@ from pancar_relay._engine import DtlsReceived, Engine, ViewerEnded
 from pancar_relay.desired import CameraKey
 from pancar_relay.errors import JoinRefusedError
 from pancar_relay.ingest.cameras import View
-from pancar_relay.viewer.dtls import Certificate, Handshake, Keys
+from pancar_relay.viewer.dtls import Certificate, Handshake, HandshakeError, Keys
 from pancar_relay.viewer.negotiate import Local, answer, choose, read_offer
 from pancar_relay.viewer.rights import Rights, Viewer
 
@@ -54,7 +55,12 @@ class _Join:
     session: Session
     fingerprints: Sequence[RTCDtlsFingerprint]
     handshake: Handshake | None = None
-    task: asyncio.Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
+
+    def stop(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
 
 class Sessions:
@@ -63,10 +69,11 @@ class Sessions:
     def __init__(self, engine: Engine, rights: Rights, addresses: Sequence[tuple[str, int]], capacity: int) -> None:
         self._engine = engine
         self._rights = rights
-        self._addresses = addresses
+        self._addresses = tuple(addresses)
         self._capacity = capacity
         self._certificate = Certificate.generateCertificate()
-        self._fingerprint = self._certificate.fingerprint()
+        fingerprint = self._certificate.fingerprint()
+        self._fingerprint = f"{fingerprint.algorithm} {fingerprint.value}"
         self._by_id: dict[str, Session] = {}
         self._by_engine_id: dict[int, Session] = {}
         self._joins: dict[int, _Join] = {}
@@ -92,7 +99,8 @@ class Sessions:
         now = time.monotonic()
         self._admit(now)
         offer = read_offer(offer_text)
-        codec = choose(offer.codecs, camera.video.profile_level_id)
+        shape = offer.shape
+        codec = choose(shape.codecs, camera.video.profile_level_id)
         local = Local(
             addresses=self._addresses,
             ice_ufrag=secrets.token_hex(4),
@@ -109,8 +117,8 @@ class Sessions:
             payload_type=codec.payload_type,
             ssrc=local.ssrc,
             cname=local.cname,
-            mid=(offer.mid_extension, offer.mid) if offer.mid_extension is not None else None,
-            playout_delay=offer.playout_delay_extension,
+            mid=(shape.mid_extension, shape.mid) if shape.mid_extension is not None else None,
+            playout_delay=shape.playout_delay_extension,
         )
         self._count += 1
         session = Session(secrets.token_urlsafe(24), self._count, viewer, camera.key, engine_id, now)
@@ -132,8 +140,8 @@ class Sessions:
         match event:
             case ViewerEnded():
                 self._forget(session, event.reason)
-            case DtlsReceived():
-                self._handshake(session, event.datagram)
+            case DtlsReceived() if join := self._joins.get(event.viewer):
+                self._handshake(join, event.datagram)
 
     def tick(self, now: float, wall: float) -> None:
         """Ends the sessions whose right has ended and the joins that take too long; `now` is monotonic seconds, `wall`
@@ -163,33 +171,34 @@ class Sessions:
             self.outcomes["refused"] += 1
             raise JoinRefusedError(f"This relay serves its {self._capacity} viewers already.", FULL_RETRY_AFTER)
 
-    def _handshake(self, session: Session, datagram: bytes) -> None:
-        join = self._joins.get(session.engine_id)
-        if join is None:
-            return
-        if join.handshake is None:
-            engine_id = session.engine_id
-            join.handshake = Handshake(self._certificate, lambda data: self._engine.send_dtls(engine_id, data))
-            join.task = asyncio.get_running_loop().create_task(self._start_media(join, join.handshake))
-        join.handshake.receive(datagram)
-
-    async def _start_media(self, join: _Join, handshake: Handshake) -> None:
+    def _handshake(self, join: _Join, datagram: bytes) -> None:
         session = join.session
+        if join.handshake is None:
+            send = partial(self._engine.send_dtls, session.engine_id)
+            join.handshake = Handshake(self._certificate, list(join.fingerprints), send)
         try:
-            keys = await handshake.keys(list(join.fingerprints))
-        except Exception:
-            # Whatever OpenSSL makes of one viewer's datagrams must stay that viewer's.
-            log.exception("session.handshake_error", session=session.number)
-            keys = None
-        # Ended meanwhile: there is nobody left to start for.
-        if self._joins.pop(session.engine_id, None) is None:
+            keys = join.handshake.receive(datagram)
+        except HandshakeError as error:
+            log.warning("session.handshake_failed", session=session.number, error=str(error))
+            self.leave(session, "HandshakeFailed")
             return
         if keys is None:
-            self.leave(session, "HandshakeFailed")
-            self.outcomes["failed"] += 1
+            self._await_answer(join, join.handshake)
             return
+        join.stop()
+        del self._joins[session.engine_id]
         self._hand_over(session, keys)
         self.outcomes["connected"] += 1
+
+    def _await_answer(self, join: _Join, handshake: Handshake) -> None:
+        join.stop()
+        timeout = handshake.timeout()
+        if timeout is not None:
+            join.timer = asyncio.get_running_loop().call_later(timeout, self._resend, join, handshake)
+
+    def _resend(self, join: _Join, handshake: Handshake) -> None:
+        handshake.resend()
+        self._await_answer(join, handshake)
 
     def _hand_over(self, session: Session, keys: Keys) -> None:
         self._engine.start_media(
@@ -209,8 +218,7 @@ class Sessions:
         join = self._joins.pop(session.engine_id, None)
         if join is not None:
             self.outcomes["failed"] += 1
-            if join.handshake is not None:
-                join.handshake.close()
+            join.stop()
         log.info(
             "session.ended",
             session=session.number,
