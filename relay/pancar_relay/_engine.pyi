@@ -102,6 +102,15 @@ class StreamStats:
     def packets_lost(self) -> int:
         """RTP packets missing on the way from the camera."""
     @property
+    def packets_sent(self) -> int:
+        """RTP packets sent to its viewers, those who left included."""
+    @property
+    def bytes_sent(self) -> int:
+        """Of RTP as sealed, to its viewers."""
+    @property
+    def packets_resent(self) -> int:
+        """RTP packets sent again on a viewer's NACK."""
+    @property
     def last_frame_age(self) -> float | None:
         """Seconds since the newest frame arrived; None before the first."""
 

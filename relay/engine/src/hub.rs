@@ -27,6 +27,25 @@ const SWEEP: Duration = Duration::from_millis(250);
 struct Watched {
     stream: Stream,
     viewers: Vec<u64>,
+    /// Of viewers that have left.
+    sent_before: Sent,
+}
+
+/// What the viewers of a stream were sent, those who left included.
+#[derive(Default, Clone, Copy)]
+pub struct Sent {
+    pub packets: u64,
+    pub bytes: u64,
+    pub resent: u64,
+}
+
+impl Sent {
+    fn add(&mut self, viewer: &Viewer) {
+        let Some(media) = &viewer.media else { return };
+        self.packets += media.counters.packets_sent;
+        self.bytes += media.counters.bytes_sent;
+        self.resent += media.counters.packets_resent;
+    }
 }
 
 /// SRTP master keys of both directions, from the DTLS exporter (RFC 5764, 4.2).
@@ -49,6 +68,7 @@ pub struct StreamStats {
     pub stream: u64,
     pub viewers: usize,
     pub counters: stream::Counters,
+    pub sent: Sent,
     pub last_frame: Option<Instant>,
 }
 
@@ -113,6 +133,7 @@ impl Hub {
             Watched {
                 stream: Stream::new(),
                 viewers: Vec::new(),
+                sent_before: Sent::default(),
             },
         );
     }
@@ -205,6 +226,7 @@ impl Hub {
             return;
         };
         watched.viewers.retain(|v| *v != id);
+        watched.sent_before.add(&viewer);
         let (Some(to), Some(media)) = (viewer.ice.selected(), viewer.media.as_mut()) else {
             return;
         };
@@ -447,11 +469,17 @@ impl Hub {
     }
 
     pub fn stream_stats(&self) -> Vec<StreamStats> {
-        let stats = |(id, watched): (&u64, &Watched)| StreamStats {
-            stream: *id,
-            viewers: watched.viewers.len(),
-            counters: watched.stream.counters,
-            last_frame: watched.stream.newest().map(|f| f.arrived),
+        let stats = |(id, watched): (&u64, &Watched)| {
+            let mut sent = watched.sent_before;
+            let viewers = watched.viewers.iter().filter_map(|v| self.viewers.get(v));
+            viewers.for_each(|viewer| sent.add(viewer));
+            StreamStats {
+                stream: *id,
+                viewers: watched.viewers.len(),
+                counters: watched.stream.counters,
+                sent,
+                last_frame: watched.stream.newest().map(|f| f.arrived),
+            }
         };
         self.streams.iter().map(stats).collect()
     }

@@ -77,6 +77,9 @@ struct StreamStats {
     key_frames: u64,
     bytes: u64,
     packets_lost: u64,
+    packets_sent: u64,
+    bytes_sent: u64,
+    packets_resent: u64,
     last_frame_age: Option<f64>,
 }
 
@@ -431,6 +434,9 @@ impl Engine {
                 key_frames: s.counters.key_frames,
                 bytes: s.counters.bytes,
                 packets_lost: s.counters.packets_lost,
+                packets_sent: s.sent.packets,
+                bytes_sent: s.sent.bytes,
+                packets_resent: s.sent.resent,
                 last_frame_age: s
                     .last_frame
                     .map(|at| now.saturating_duration_since(at).as_secs_f64()),

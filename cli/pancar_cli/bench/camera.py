@@ -1,0 +1,97 @@
+"""The process that holds the benches' cameras: `python -m pancar_cli.bench.camera`.
+
+Encodes one GOP of the wanted bit rate, then plays it round and round on every path, so that a hundred cameras cost
+about what a hundred sockets cost. Prints one JSON line with the port once it serves; ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import sys
+import time
+from fractions import Fraction
+
+import av
+from PIL import Image, ImageChops
+
+from pancar_cli.demo.rtsp import h264
+from pancar_cli.demo.rtsp.server import Server, Stream
+
+WIDTH, HEIGHT = 1280, 720
+CLOCK_RATE = 90_000
+
+
+def encode_gop(frames: int, fps: int, bit_rate: int) -> tuple[h264.Description, list[h264.AccessUnit]]:
+    """One GOP of a scrolling texture; the first access unit is an IDR."""
+    codec = av.CodecContext.create("libx264", "w")
+    codec.width, codec.height, codec.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    codec.time_base, codec.framerate = Fraction(1, fps), Fraction(fps)
+    codec.gop_size, codec.max_b_frames, codec.bit_rate = frames, 0, bit_rate
+    rate = bit_rate // 1000
+    codec.options = {
+        "preset": "ultrafast",
+        "tune": "zerolatency",
+        "x264-params": f"scenecut=0:bframes=0:sliced-threads=0:vbv-maxrate={rate}:vbv-bufsize={rate // 2}",
+    }
+    texture = Image.effect_noise((WIDTH, HEIGHT), 60).convert("RGB")
+    units: list[h264.AccessUnit] = []
+    parameters: tuple[bytes, bytes] | None = None
+    for index in range(frames):
+        picture = ImageChops.offset(texture, index * 3, index)
+        frame: av.VideoFrame = av.VideoFrame.from_image(picture)  # type: ignore[no-untyped-call] # PyAV types it not
+        frame = frame.reformat(format="yuv420p")
+        frame.pts = index
+        nals = [nal for packet in codec.encode(frame) for nal in h264.nals(bytes(packet))]
+        parameters = parameters or h264.parameter_sets(nals)
+        units.append(h264.access_unit(nals, 0, 0.0))
+    if parameters is None or len(units) != frames:
+        raise RuntimeError("the encoder held frames back or gave no parameter sets")
+    return h264.Description("bench", *parameters), units
+
+
+async def play(streams: list[Stream], units: list[h264.AccessUnit], fps: int) -> None:
+    """Publishes for ever, each camera at an instant of its own within the frame interval."""
+    start = time.monotonic()
+    slot = 0
+    while True:
+        unit = units[slot % len(units)]
+        timestamp = slot * CLOCK_RATE // fps
+        for index, stream in enumerate(streams):
+            due = start + (slot + index / len(streams)) / fps
+            wait = due - time.monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            stream.publish(dataclasses.replace(unit, timestamp=timestamp, captured=time.time()))
+        slot += 1
+
+
+async def serve(count: int, fps: int, gop_seconds: float, bit_rate: int) -> None:
+    """Serves paths `0` to `count - 1` until standard input ends."""
+    description, units = encode_gop(max(1, round(fps * gop_seconds)), fps, bit_rate)
+    streams = [Stream(description=description) for _ in range(count)]
+    server = Server({str(index): stream for index, stream in enumerate(streams)}, max_connections=4 * count)
+    port = await server.listen("127.0.0.1", 0)
+    sys.stdout.write(json.dumps({"port": port}) + "\n")
+    sys.stdout.flush()
+    playing = asyncio.create_task(play(streams, units, fps))
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    playing.cancel()
+    await server.close()
+
+
+def main() -> None:
+    """Parses the command line and serves."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--fps", type=int, default=25)
+    parser.add_argument("--gop", type=float, default=2.0, help="seconds between key frames")
+    parser.add_argument("--bit-rate", type=int, default=2_000_000, help="bits a second")
+    arguments = parser.parse_args()
+    asyncio.run(serve(arguments.count, arguments.fps, arguments.gop, arguments.bit_rate))
+
+
+if __name__ == "__main__":
+    main()

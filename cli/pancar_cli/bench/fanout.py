@@ -1,0 +1,130 @@
+"""`fanout`: CPU of the whole relay for each packet that each viewer is sent, beside the floor of the same run.
+
+The viewers complete the real handshake, then let the kernel drop what follows. The floor sends packets of the same
+sizes at the same pace to the same sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import sys
+from collections.abc import Sequence
+
+import aiohttp
+from aiortc.rtcdtlstransport import RTCCertificate
+
+from pancar_cli.bench.figures import Figure
+from pancar_cli.bench.rig import BenchError, Cameras, Rig, rig
+from pancar_cli.bench.viewer import LightViewer
+
+_SETTLE_S = 2.0
+_SAMPLE_S = 4.0
+_JOINS_AT_ONCE = 8
+
+
+class _Sizes:
+    """Datagram sizes, frame by frame, as one viewer receives them."""
+
+    def __init__(self) -> None:
+        self.frames: list[list[int]] = []
+        self._timestamp: int | None = None
+
+    def __call__(self, _now: float, packet: bytes) -> None:
+        timestamp = struct.unpack_from("!I", packet, 4)[0]
+        if timestamp != self._timestamp:
+            self._timestamp = timestamp
+            self.frames.append([])
+        self.frames[-1].append(len(packet))
+
+
+async def fanout(viewers: Sequence[int], seconds: float) -> list[Figure]:
+    """Measures each number of viewers, with a relay of its own and one camera. Raises BenchError."""
+    figures = []
+    for count in viewers:
+        async with rig(Cameras()) as ready:
+            figures += await _measure(ready, count, seconds)
+    return figures
+
+
+async def _measure(ready: Rig, count: int, seconds: float) -> list[Figure]:
+    certificate = RTCCertificate.generateCertificate()
+    audience = [LightViewer(ready.relay, ready.camera(), certificate) for _ in range(count)]
+    sizes = _Sizes()
+    async with aiohttp.ClientSession() as http:
+        try:
+            before = ready.process.rss()
+            await join_all(http, audience[1:])
+            await audience[0].join(http, sizes)
+            await asyncio.sleep(_SAMPLE_S)
+            for viewer in audience:
+                viewer.deafen()
+            await asyncio.sleep(_SETTLE_S)
+            per_viewer = (ready.process.rss() - before) / count
+            frames = _steady(sizes.frames, ready.cameras)
+            sent, cpu = await packets_sent(http, ready), ready.process.cpu()
+            await asyncio.sleep(seconds)
+            sent, cpu = await packets_sent(http, ready) - sent, ready.process.cpu() - cpu
+            if sent == 0:
+                raise BenchError("the relay sent nothing")
+            floor = await _floor([viewer.address for viewer in audience], frames, ready.cameras.fps, seconds)
+        finally:
+            await asyncio.gather(*(viewer.leave(http) for viewer in audience))
+    conditions: dict[str, float | int | str] = {
+        "viewers": count,
+        "mbit_s": ready.cameras.bit_rate / 1e6,
+        "fps": ready.cameras.fps,
+        "seconds": seconds,
+    }
+    return [
+        Figure("fanout.cpu_us_per_packet", cpu / sent * 1e6, "µs", conditions, floor),
+        Figure("viewer.rss_kib", per_viewer / 1024, "KiB", conditions),
+    ]
+
+
+def _steady(frames: list[list[int]], cameras: Cameras) -> list[list[int]]:
+    """Whole GOPs out of a sample; the burst at its start and the cut frame at its end left out."""
+    gop = max(1, round(cameras.fps * cameras.gop_s))
+    steady = frames[-gop - 1 : -1]
+    if len(steady) < gop:
+        raise BenchError(f"saw {len(frames)} frames, a GOP has {gop}")
+    return steady
+
+
+async def join_all(http: aiohttp.ClientSession, viewers: Sequence[LightViewer]) -> None:
+    """Joins them, a few at a time."""
+    gate = asyncio.Semaphore(_JOINS_AT_ONCE)
+
+    async def join(viewer: LightViewer) -> None:
+        async with gate:
+            await viewer.join(http)
+
+    await asyncio.gather(*(join(viewer) for viewer in viewers))
+
+
+async def packets_sent(http: aiohttp.ClientSession, ready: Rig) -> int:
+    """RTP packets the relay has sent to all viewers, from its metrics."""
+    headers = {"Authorization": f"Bearer {ready.relay.token}"}
+    async with http.get(f"{ready.relay.base_url}/metrics", headers=headers) as response:
+        text = await response.text()
+        if response.status != 200:
+            raise BenchError(f"the relay's metrics: {response.status} {text}")
+    lines = (line.split() for line in text.splitlines() if line.startswith("pancar_camera_packets_sent_total"))
+    return sum(int(float(words[-1])) for words in lines)
+
+
+async def _floor(targets: list[tuple[str, int]], frames: list[list[int]], fps: int, seconds: float) -> float:
+    """CPU microseconds for each packet of the floor, run in a process of its own."""
+    code = (
+        "import json, sys; from pancar_relay._engine import run_floor;"
+        "targets, frames, fps, seconds = json.load(sys.stdin);"
+        "print(json.dumps(run_floor([tuple(t) for t in targets], frames, fps, seconds)))"
+    )
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=pipe, stdout=pipe)
+    output, _ = await process.communicate(json.dumps([targets, frames, fps, seconds]).encode())
+    if process.returncode != 0:
+        raise BenchError("the floor failed")
+    packets, cpu, _elapsed = json.loads(output)
+    return float(cpu / packets * 1e6)

@@ -1,0 +1,46 @@
+"""A measured figure, and how it is printed. Made by the benches, printed by `command`."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """`floor`, in the same unit, is what the hardware alone took for the same work in the same run."""
+
+    name: str
+    value: float
+    unit: str
+    conditions: dict[str, float | int | str] = field(default_factory=dict)
+    floor: float | None = None
+
+    def as_json(self) -> str:
+        """One line, as dashboards and scripts take it."""
+        record: dict[str, object] = {
+            "figure": self.name,
+            "value": round(self.value, 4),
+            "unit": self.unit,
+            "conditions": self.conditions,
+        }
+        if self.floor is not None:
+            record["floor"] = round(self.floor, 4)
+        return json.dumps(record)
+
+    def as_text(self) -> str:
+        """One line for a person."""
+        conditions = ", ".join(f"{name} {value}" for name, value in self.conditions.items())
+        line = f"{self.name:<32} {self.value:10.3f} {self.unit}"
+        if self.floor:
+            line += f"   floor {self.floor:.3f}, ratio {self.value / self.floor:.2f}"
+        return f"{line}   ({conditions})"
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """The inclusive percentile, 1 to 99, of at least one value."""
+    if len(values) == 1:
+        return values[0]
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

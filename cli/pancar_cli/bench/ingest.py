@@ -1,0 +1,32 @@
+"""`ingest`: CPU and memory that a camera costs the relay while nobody watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from pancar_cli.bench.figures import Figure
+from pancar_cli.bench.rig import Cameras, rig
+
+_SETTLE_S = 3.0
+
+
+async def ingest(counts: Sequence[int], seconds: float) -> list[Figure]:
+    """Measures each number of cameras, each with a relay of its own. Raises BenchError."""
+    figures = []
+    smallest: tuple[int, int] | None = None
+    for count in counts:
+        async with rig(Cameras(count=count)) as ready:
+            await asyncio.sleep(_SETTLE_S)
+            cpu = ready.process.cpu()
+            await asyncio.sleep(seconds)
+            cpu = ready.process.cpu() - cpu
+            rss = ready.process.rss()
+        conditions: dict[str, float | int | str] = {"cameras": count, "mbit_s": 2, "fps": 25, "seconds": seconds}
+        figures.append(Figure("ingest.cpu_ms_per_camera_s", cpu / seconds / count * 1e3, "ms", conditions))
+        if smallest is None:
+            smallest = (count, rss)
+        elif count > smallest[0]:
+            each = (rss - smallest[1]) / (count - smallest[0]) / 1024
+            figures.append(Figure("ingest.rss_kib_per_camera", each, "KiB", conditions))
+    return figures

@@ -1,0 +1,180 @@
+"""What every bench runs against: synthetic cameras in one process, and `pancar up` over them in another.
+
+The relay is measured from outside, by the kernel's own accounts of its process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from pancar_cli.bench.viewer import Relay
+
+_START_TIMEOUT = 90.0
+_SCOPES = ("--scope", "watch", "--scope", "metrics")
+NAMESPACE = "bench"
+
+
+class BenchError(Exception):
+    """The bench could not be set up or did not reach the state it measures; says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cameras:
+    """What the synthetic cameras send."""
+
+    count: int = 1
+    fps: int = 25
+    gop_s: float = 2.0
+    bit_rate: int = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A running process, read from /proc (proc_pid_schedstat, proc_pid_statm)."""
+
+    pid: int
+
+    def cpu(self) -> float:
+        """User and system seconds of all its threads that live, to the nanosecond."""
+        total = 0
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            total += int((task / "schedstat").read_text().split()[0])
+        return total / 1e9
+
+    def rss(self) -> int:
+        """Resident bytes."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """A relay with live cameras `bench/0` … `bench/count-1`."""
+
+    relay: Relay
+    process: Process
+    cameras: Cameras
+
+    def camera(self, index: int = 0) -> str:
+        """A camera as WHEP and the API name it."""
+        return f"{NAMESPACE}/camera-{index}"
+
+
+def _manifests(port: int, count: int) -> str:
+    documents = [
+        {
+            "apiVersion": "pancar.dev/v1alpha1",
+            "kind": "Camera",
+            "metadata": {"namespace": NAMESPACE, "name": f"camera-{index}"},
+            "spec": {"source": {"main": {"url": f"rtsp://127.0.0.1:{port}/{index}"}}},
+        }
+        for index in range(count)
+    ]
+    return "\n---\n".join(json.dumps(document) for document in documents)
+
+
+@asynccontextmanager
+async def rig(cameras: Cameras) -> AsyncIterator[Rig]:
+    """Starts cameras and relay, waits until every camera is live, ends all of it. Raises BenchError."""
+    with tempfile.TemporaryDirectory(prefix="pancar-bench-") as folder:
+        home = Path(folder)
+        source = await asyncio.to_thread(_start_cameras, cameras)
+        try:
+            up = _start_up(home, source.port, cameras.count)
+            try:
+                yield await _attach(home, up, cameras)
+            finally:
+                _end(up)
+        finally:
+            _end(source.process)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    process: subprocess.Popen[bytes]
+    port: int
+
+
+def _start_cameras(cameras: Cameras) -> _Source:
+    command = [sys.executable, "-m", "pancar_cli.bench.camera", f"--count={cameras.count}", f"--fps={cameras.fps}"]
+    command += [f"--gop={cameras.gop_s}", f"--bit-rate={cameras.bit_rate}"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own module
+    line = process.stdout.readline() if process.stdout else b""
+    if not line:
+        raise BenchError("the synthetic cameras did not start")
+    return _Source(process, int(json.loads(line)["port"]))
+
+
+def _start_up(home: Path, port: int, count: int) -> subprocess.Popen[bytes]:
+    manifests = home / "cameras.yaml"
+    manifests.write_text(_manifests(port, count))
+    command = [sys.executable, "-m", "pancar_cli", "up", str(manifests), "--state-dir", str(home / "state")]
+    command += ["--listen", "127.0.0.1:0"]
+    with (home / "up.log").open("wb") as log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - ourselves
+
+
+async def _attach(home: Path, up: subprocess.Popen[bytes], cameras: Cameras) -> Rig:
+    deadline = time.monotonic() + _START_TIMEOUT
+    log = home / "up.log"
+    while "/enter#" not in log.read_text(errors="replace"):
+        if up.poll() is not None or time.monotonic() > deadline:
+            raise BenchError(f"pancar up did not come up:\n{log.read_text(errors='replace')[-2000:]}")
+        await asyncio.sleep(0.1)
+    link = next(word for word in log.read_text(errors="replace").split() if "/enter#" in word)
+    token = subprocess.run(  # noqa: S603, ASYNC221 - ourselves, before anything is measured
+        [sys.executable, "-m", "pancar_cli", "token", "--state-dir", str(home / "state"), *_SCOPES],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    relay = Relay(link.split("/enter#")[0], token)
+    await _wait_live(relay, cameras.count, deadline)
+    return Rig(relay, Process(_child(up.pid)), cameras)
+
+
+async def _wait_live(relay: Relay, count: int, deadline: float) -> None:
+    headers = {"Authorization": f"Bearer {relay.token}"}
+    async with aiohttp.ClientSession(headers=headers) as http:
+        while True:
+            async with http.get(f"{relay.base_url}/api/v1/cameras") as response:
+                cameras = (await response.json())["cameras"]
+            live = sum(camera["state"] == "Live" for camera in cameras)
+            if live == count:
+                return
+            if time.monotonic() > deadline:
+                raise BenchError(f"only {live} of {count} cameras became live")
+            await asyncio.sleep(0.2)
+
+
+def _child(parent: int) -> int:
+    """The relay's pid: the only child of `pancar up`."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    for child in children:
+        if b"pancar_relay" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    raise BenchError("pancar up has no relay process")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
