@@ -159,7 +159,10 @@ def _signing_key(path: Path) -> ec.EllipticCurvePrivateKey:
         _create_private(path, pem)
     if path.stat().st_mode & 0o077:
         raise ValueError(f"{path} can be read by others; chmod 600 it, or remove it to have a new one made")
-    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError):
+        key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ValueError(f"{path} holds no ES256 key; remove it to have a new one made")
     return key

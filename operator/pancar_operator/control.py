@@ -122,7 +122,7 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             else:
                 seat.desired[step.camera] = step.placement
             seat.dirty = True
-            _log.info("step", kind=type(step).__name__, relay=step.relay, camera=str(step.camera))
+            _log.debug("step", kind=type(step).__name__, relay=step.relay, camera=str(step.camera))
         for seat in self._seats.values():
             seat.dirty = seat.dirty or access != self._access or not seat.planned
             seat.planned = True

@@ -71,7 +71,8 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return redact(": ".join(part for part in (place, self.subject, self.field) if part) + f" {self.reason}")
+        what = ": ".join(part for part in (self.subject, self.field) if part)
+        return redact(f"{place}: {what} {self.reason}" if what else f"{place}: {self.reason}")
 
 
 class ManifestError(Exception):

@@ -17,8 +17,8 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "dict_type": _BLOCK,
     "list_type": "must be a list, each entry beginning with a dash",
     "tuple_type": "must be a list, each entry beginning with a dash",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
     "string_too_long": "must not be longer than {max_length} characters",
     "too_long": "must not have more than {max_length} entries",
 }

@@ -75,7 +75,7 @@ def _url(url: str, *, schemes: tuple[str, ...], example: str) -> str:
     except ValueError:
         raise PydanticCustomError("url", "is no URL: host or port cannot be read") from None
     if parts.scheme == "rtsps" and "rtsp" in schemes:
-        raise PydanticCustomError("url_scheme", "rtsps:// is not supported, use rtsp://")
+        raise PydanticCustomError("url_scheme", "must begin with rtsp://, as rtsps:// is not supported")
     if parts.scheme not in schemes or not url.lower().startswith(f"{parts.scheme}://"):
         wanted = " or ".join(f"{scheme}://" for scheme in schemes)
         raise PydanticCustomError("url_scheme", "must begin with {wanted}", {"wanted": wanted})

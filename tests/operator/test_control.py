@@ -1,0 +1,301 @@
+"""ControlPlane.Attach over a real gRPC connection on a unix socket, driven by relays of the test's own."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Self
+
+import grpc
+import pytest
+from pancar_operator.access import Access, PendingLink, PublicKey
+from pancar_operator.control import ControlPlane
+from pancar_operator.manifests import parse
+from pancar_operator.model import Key
+from pancar_operator.observe import DETACHED_GRACE, Known
+from pancar_operator.reconcile import Reconciler, Transition
+from pancar_operator.status import Phase
+from pancar_proto.channel import channel
+from pancar_proto.v1 import control_pb2 as pb
+from pancar_proto.v1.control_pb2_grpc import ControlPlaneStub
+
+TERM = 7
+CAMERA = """\
+---
+apiVersion: pancar.dev/v1alpha1
+kind: Camera
+metadata: {{name: {name}}}
+spec:
+  title: {name} title
+  source:
+    main: {{url: "rtsp://192.0.2.1/{path}", transport: TCP}}
+    credentialsRef: {{name: key}}
+  location: {{site: harbour}}
+"""
+SECRET = """\
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: key, labels: {pancar.dev/credentials: "true"}}
+stringData: {username: viewer, password: hunter2}
+"""
+
+
+class Operator:
+    """The operator's core on a unix socket, with a clock that the test sets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.target = f"unix:{folder}/control.sock"
+        self.now = 0.0
+        self.known = Known(lambda: self.now)
+        self.used: list[bytes] = []
+        self.told: list[Transition] = []
+        self.control = ControlPlane(self.known, term=TERM, link_used=self.used.append)
+        self.reconciler = Reconciler(self.known, self.control, self.told.extend)
+
+    def declare(self, **cameras: str) -> None:
+        text = SECRET + "".join(CAMERA.format(name=name, path=path) for name, path in cameras.items())
+        self.known.declare(parse([("cameras.yaml", text)]))
+
+    def phase(self, name: str) -> Phase:
+        return self.reconciler.statuses[Key("default", name)].phase
+
+    async def __aenter__(self) -> Self:
+        self._server = self.control.listen(self.target)
+        await self._server.start()
+        self._loop = asyncio.create_task(self.reconciler.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._loop.cancel()
+        await self._server.stop(None)
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._loop
+
+
+class Relay:
+    """One Attach stream: what the operator sent, and what it is told."""
+
+    def __init__(self, target: str, uid: str, *, pool: str = "default") -> None:
+        self._channel = channel(target)
+        self.call = ControlPlaneStub(self._channel).Attach()
+        self._hello = pb.Hello(
+            relay_uid=uid,
+            pool=pool,
+            version="test",
+            http_url="http://127.0.0.1:8080",
+            media_addresses=["127.0.0.1:5000"],
+            capacity=pb.Capacity(cameras=200),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.call.write(pb.Report(hello=self._hello))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.call.cancel()
+        await self._channel.close()
+
+    async def desired(self) -> pb.Desired:
+        async with asyncio.timeout(5):
+            message = await self.call.read()
+        assert isinstance(message, pb.Desired), "the stream is over"
+        return message
+
+    async def until(self, names: set[str]) -> pb.Desired:
+        """Reads and acknowledges until the state holds exactly these cameras."""
+        while True:
+            desired = await self.desired()
+            await self.ack(desired)
+            if {assignment.name for assignment in desired.assignments} == names:
+                return desired
+
+    async def ack(self, desired: pb.Desired, error: str = "") -> None:
+        ack = pb.Ack(term=desired.term, version=desired.version, error=error)
+        await self.call.write(pb.Report(ack=ack))
+
+    async def report(self, name: str, state: "pb.CameraState.ValueType", reason: str = "", message: str = "") -> None:
+        status = pb.CameraStatus(namespace="default", name=name, state=state, reason=reason, message=message)
+        await self.call.write(pb.Report(camera=status))
+
+
+@pytest.fixture
+async def operator(tmp_path: Path) -> AsyncIterator[Operator]:
+    async with Operator(tmp_path) as running:
+        yield running
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    deadline = asyncio.get_running_loop().time() + 5
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "it did not come to be"
+        await asyncio.sleep(0.01)
+
+
+async def test_a_relay_is_sent_all_it_has_to_know(operator: Operator) -> None:
+    operator.declare(gate="a")
+    operator.known.admit(Access((PublicKey("kid", "pem"),), (PendingLink(b"digest", "token", 1234),)))
+    async with Relay(operator.target, "r1") as relay:
+        desired = await relay.until({"gate"})
+        assert desired.term == TERM
+        (assignment,) = desired.assignments
+        assert (assignment.namespace, assignment.title, assignment.site) == ("default", "gate title", "harbour")
+        assert assignment.main == pb.Source(
+            url="rtsp://192.0.2.1/a", transport=pb.TRANSPORT_TCP, username="viewer", password="hunter2"
+        )
+        assert [(key.kid, key.pem) for key in desired.access.keys] == [("kid", "pem")]
+        assert (desired.access.issuer, desired.access.audience) == ("pancar", "pancar")
+        (link,) = desired.access.links
+        assert (link.code_sha256, link.token, link.not_after.seconds) == (b"digest", "token", 1234)
+
+
+async def test_an_edit_changes_the_edited_camera_alone(operator: Operator) -> None:
+    operator.declare(gate="a", harbour="b")
+    async with Relay(operator.target, "r1") as relay:
+        before = await relay.until({"gate", "harbour"})
+        operator.declare(gate="a", harbour="c", square="d")
+        after = await relay.until({"gate", "harbour", "square"})
+        assert after.version > before.version
+        assert after.assignments[0] == before.assignments[0]
+        assert after.assignments[1].main.url == "rtsp://192.0.2.1/c"
+        operator.declare(gate="a")
+        assert (await relay.until({"gate"})).assignments[0] == before.assignments[0]
+
+
+async def test_what_did_not_change_is_not_sent_again(operator: Operator) -> None:
+    operator.declare(gate="a")
+    async with Relay(operator.target, "r1") as relay:
+        first = await relay.until({"gate"})
+        operator.declare(gate="a")
+        await asyncio.sleep(0.3)
+        operator.declare(gate="b")
+        assert (await relay.desired()).version == first.version + 1
+
+
+async def test_reports_become_conditions(operator: Operator) -> None:
+    operator.declare(gate="a", harbour="b")
+    async with Relay(operator.target, "r1") as relay:
+        await relay.until({"gate", "harbour"})
+        await relay.report("gate", pb.CAMERA_STATE_LIVE)
+        await relay.report("harbour", pb.CAMERA_STATE_OFFLINE, "Unauthorized", "rtsp://u:hunter2@h/ wants a password.")
+        await relay.report("stranger", pb.CAMERA_STATE_LIVE)
+        await eventually(lambda: operator.phase("gate") is Phase.LIVE and operator.phase("harbour") is Phase.OFFLINE)
+        ready = operator.reconciler.statuses[Key("default", "harbour")].ready
+        assert ready.reason == "Unauthorized"
+        assert ready.message == "rtsp://***@h/ wants a password."
+        assert Key("default", "stranger") not in operator.reconciler.statuses
+    await eventually(lambda: operator.phase("gate") is Phase.WAITING)
+
+
+async def test_a_used_link_is_told(operator: Operator) -> None:
+    async with Relay(operator.target, "r1") as relay:
+        await relay.call.write(pb.Report(link_used=pb.LinkUsed(code_sha256=b"digest")))
+        await eventually(lambda: operator.used == [b"digest"])
+
+
+async def test_the_same_relay_attaching_again_replaces_its_first_stream(operator: Operator) -> None:
+    operator.declare(gate="a")
+    async with Relay(operator.target, "r1") as first:
+        sent = await first.until({"gate"})
+        async with Relay(operator.target, "r1") as second:
+            again = await second.until({"gate"})
+            assert again.version > sent.version
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await first.desired()
+            assert ended.value.code() is grpc.StatusCode.ABORTED
+            assert list(operator.known.relays) == ["r1"]
+            assert operator.known.relays["r1"].detached_at is None
+
+
+async def test_a_relay_that_comes_back_in_time_keeps_its_cameras(operator: Operator) -> None:
+    operator.declare(gate="a", harbour="b", square="c")
+    async with Relay(operator.target, "r1") as one, Relay(operator.target, "r2") as other:
+        await eventually(lambda: len(operator.known.relays) == 2)
+        held = [{each.name for each in (await relay.desired()).assignments} for relay in (one, other)]
+        assert held[0] | held[1] == {"gate", "harbour", "square"}
+    await eventually(lambda: all(relay.detached_at is not None for relay in operator.known.relays.values()))
+    operator.now = DETACHED_GRACE - 1
+    async with Relay(operator.target, "r1") as one, Relay(operator.target, "r2") as other:
+        assert [{each.name for each in (await relay.desired()).assignments} for relay in (one, other)] == held
+
+
+async def test_a_lost_relays_cameras_go_elsewhere_when_its_time_is_over(operator: Operator) -> None:
+    operator.declare(gate="a", harbour="b", square="c", market="d")
+    async with Relay(operator.target, "stays") as stays:
+        async with Relay(operator.target, "goes") as goes:
+            await eventually(lambda: len(operator.known.relays) == 2)
+            assert len((await stays.desired()).assignments) + len((await goes.desired()).assignments) == 4
+        await eventually(lambda: operator.known.relays["goes"].detached_at is not None)
+        operator.now = DETACHED_GRACE
+        operator.known.changed.set()
+        await stays.until({"gate", "harbour", "square", "market"})
+
+
+async def test_a_camera_goes_to_its_next_relay_only_after_the_first_let_go(operator: Operator) -> None:
+    pools = "".join(
+        f"---\napiVersion: pancar.dev/v1alpha1\nkind: RelayPool\nmetadata: {{name: {name}}}\n"
+        for name in ("default", "b")
+    )
+
+    def declare(pool: str) -> None:
+        text = SECRET + pools + CAMERA.format(name="gate", path="a") + f"  poolRef: {{name: {pool}}}\n"
+        operator.known.declare(parse([("cameras.yaml", text)]))
+
+    declare("default")
+    async with Relay(operator.target, "r1") as first, Relay(operator.target, "r2", pool="b") as second:
+        await first.until({"gate"})
+        await second.until(set())
+        declare("b")
+        released = await first.desired()
+        assert not released.assignments
+        silent = asyncio.create_task(second.desired())
+        done, _ = await asyncio.wait([silent], timeout=0.5)
+        assert not done, "the first relay has not acknowledged yet"
+        await first.ack(released)
+        assert [each.name for each in (await silent).assignments] == ["gate"]
+
+
+async def test_a_slow_relay_gets_the_newest_state_and_not_every_one(operator: Operator) -> None:
+    operator.declare(gate="a")
+    async with Relay(operator.target, "r1") as relay:
+        await relay.until({"gate"})
+        # Together more than any flow control window takes while nobody reads.
+        for number in range(30):
+            operator.declare(**{f"camera-{number}-{index}": "x" * 2000 for index in range(200)})
+            operator.reconciler.once()
+            await asyncio.sleep(0)
+        received = 1
+        while (await relay.desired()).assignments[0].name != "camera-29-0":
+            received += 1
+        assert received < 20
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pb.Report(),
+        pb.Report(ack=pb.Ack(version=1)),
+        pb.Report(hello=pb.Hello()),
+        pb.Report(hello=pb.Hello(relay_uid="x" * 65)),
+    ],
+)
+async def test_a_stream_that_does_not_begin_with_hello_is_refused(operator: Operator, first: pb.Report) -> None:
+    async with channel(operator.target) as opened:
+        call = ControlPlaneStub(opened).Attach()
+        await call.write(first)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call.read()
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert not operator.known.relays
+
+
+async def test_a_refused_state_is_not_taken_for_applied(operator: Operator) -> None:
+    operator.declare(gate="a")
+    async with Relay(operator.target, "r1") as relay:
+        desired = await relay.desired()
+        await relay.ack(desired, error="no")
+        operator.declare(gate="b")
+        later = await relay.desired()
+        assert operator.known.relays["r1"].access is None
+        await relay.ack(later)
+        await eventually(lambda: operator.known.relays["r1"].access is not None)
