@@ -6,6 +6,12 @@ import { Backoff } from "./backoff.js";
 const SILENCE = 5000;
 const PROBE_TIMEOUT = 2000;
 const EXPIRED_PROBE = 15_000;
+// A relay that has just been started knows nobody yet: it refuses for a moment those whose right still holds.
+const REFUSAL_BELIEVED = 4000;
+// One that was restarted is back within seconds: for so long it is looked for often.
+const HOPE = 20_000;
+const OFTEN = 400;
+const SELDOM = 3000;
 
 /**
  * Events: `up` and `down` (the link to the relay), `snapshot` (its `cameras`), `camera` (its `camera`), `gone` (its
@@ -18,8 +24,9 @@ export class Events extends EventTarget {
   #timer = 0;
   #attempt = 0;
   #expired = false;
-  // A relay that was restarted is back within a second or two: look for it often.
-  #backoff = new Backoff({ first: 150, longest: 2000 });
+  #lostAt = 0;
+  #refusedAt = null;
+  #backoff = new Backoff({ first: 100, longest: OFTEN });
 
   start() {
     setInterval(() => this.#watch(), 1000);
@@ -43,6 +50,7 @@ export class Events extends EventTarget {
     on("ping", () => undefined);
     on("snapshot", (data) => {
       this.#backoff.reset();
+      this.#refusedAt = null;
       this.#up = true;
       this.#tell("up");
       this.#tell("snapshot", { cameras: JSON.parse(data).cameras });
@@ -70,6 +78,7 @@ export class Events extends EventTarget {
     this.#source = null;
     if (this.#up) {
       this.#up = false;
+      this.#lostAt = performance.now();
       this.#tell("down");
     }
     this.#retry();
@@ -78,6 +87,7 @@ export class Events extends EventTarget {
   #retry() {
     if (this.#expired) return;
     clearTimeout(this.#timer);
+    this.#backoff.longest = performance.now() - this.#lostAt < HOPE ? OFTEN : SELDOM;
     this.#timer = setTimeout(() => this.#probe(), this.#backoff.next());
   }
 
@@ -95,11 +105,12 @@ export class Events extends EventTarget {
       // Not there yet.
     }
     if (attempt !== this.#attempt) return;
-    if (status === 401) this.#expire();
-    else if (status === 200) {
+    const now = performance.now();
+    this.#refusedAt = status === 401 ? (this.#refusedAt ?? now) : null;
+    if (status === 200) {
       this.#expired = false;
       this.#open();
-    }
+    } else if (status === 401 && now - this.#refusedAt > REFUSAL_BELIEVED) this.#expire();
     else this.#retry();
   }
 

@@ -18,7 +18,8 @@ export class JoinQueue {
   ask(start, visible = () => true) {
     const request = { start, visible };
     this.waiting.push(request);
-    this.pump();
+    // Not at once: the caller has not yet got what withdraws it.
+    queueMicrotask(() => this.pump());
     return () => {
       const index = this.waiting.indexOf(request);
       if (index >= 0) this.waiting.splice(index, 1);

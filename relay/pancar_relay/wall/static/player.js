@@ -172,7 +172,7 @@ export class PancarPlayer extends HTMLElement {
   }
 
   #isLost(now) {
-    if (!this.#session.connected) return now - this.#sessionSince > CONNECT_TIMEOUT;
+    if (!this.#session.connected) return now - this.#sessionSince > (this.#suspect ? SILENCE_OF_SUSPECT : CONNECT_TIMEOUT);
     // The session outlives the camera's outages; while the relay cannot be asked, there is no better one to be had.
     if (!this.#linked || (this.#info !== null && this.#info.state !== "Live")) return false;
     const since = Math.max(this.#sessionSince, this.#liveSince, this.#frames.last ?? 0);
@@ -228,6 +228,7 @@ export class PancarPlayer extends HTMLElement {
 
   #wait(milliseconds) {
     this.#notBefore = performance.now() + milliseconds;
+    setTimeout(() => this.tick(), milliseconds + 1);
   }
 
   #endSession() {
