@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import datetime
+import shlex
 import signal
 import socket
 import sys
@@ -171,8 +172,12 @@ class Up:
                     linked = True
                     self._screen.link("Wall", f"{known.endpoint.http_url}/enter#{code}")
                     self._screen.say("The link opens the wall in one browser, within 15 minutes; for another one:")
-                    self._screen.say("  pancar token --link", style="dim")
+                    self._screen.say(f"  pancar token --link{self._state_option()}", style="dim")
             self._screen.flush()
+
+    def _state_option(self) -> str:
+        state = self._options.state
+        return "" if state == default_folder() else f" --state-dir {shlex.quote(str(state))}"
 
     def _relay_settings(self, path: Path, certificate: Certificate | None) -> RelaySettings:
         options = self._options
