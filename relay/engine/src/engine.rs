@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as sync};
 use std::thread::JoinHandle;
@@ -16,6 +17,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, LocalSet};
+use tokio::time::sleep_until;
 
 use crate::event::Event;
 use crate::hub::{Hub, Keys, Start, StreamStats, ViewerStats};
@@ -79,18 +81,18 @@ struct Shared {
 }
 
 impl Shared {
-    fn publish(&self, events: impl Iterator<Item = Event>) {
+    fn publish(&self, events: impl ExactSizeIterator<Item = Event>) {
+        if events.len() == 0 {
+            return;
+        }
         let mut queue = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = queue.len();
         queue.extend(events);
         while queue.len() > MAX_EVENTS {
             queue.pop_front();
         }
-        if queue.len() > before {
-            let one = 1u64;
-            // SAFETY: eight bytes from a live u64; an eventfd at its limit is readable already.
-            unsafe { libc::write(self.wake.as_raw_fd(), (&raw const one).cast(), 8) };
-        }
+        let one = 1u64;
+        // SAFETY: eight bytes from a live u64; an eventfd at its limit is readable already.
+        unsafe { libc::write(self.wake.as_raw_fd(), (&raw const one).cast(), 8) };
     }
 
     fn take(&self) -> VecDeque<Event> {
@@ -265,8 +267,12 @@ async fn run(
     };
     let socket = UdpSocket::from_std(socket.into())?;
     let mut inbox = Inbox::default();
+    let mut alarm = pin!(sleep_until(shell.hub.deadline().into()));
     loop {
-        let deadline = tokio::time::Instant::from_std(shell.hub.deadline());
+        let deadline = shell.hub.deadline().into();
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
         tokio::select! {
             command = commands.recv() => match command {
                 None | Some(Command::Close) => break,
@@ -277,7 +283,7 @@ async fn run(
                 ready?;
                 shell.receive(&socket, &mut inbox)?;
             },
-            () = tokio::time::sleep_until(deadline) => {}
+            () = &mut alarm => {}
         }
         while let Ok((stream, pull, message)) = frames.try_recv() {
             shell.message(stream, pull, message);

@@ -2,6 +2,7 @@
 //!
 //! Runs as a task on the engine's thread. Waiting and trying again is the caller's: a pull never reconnects.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use retina::client::{
     Credentials, Demuxed, InitialSequenceNumberPolicy, PlayOptions, Session, SessionGroup,
     SessionOptions, SetupOptions, TcpTransportOptions, Transport, UdpTransportOptions,
 };
-use retina::codec::{CodecItem, FrameFormat, VideoFrame};
+use retina::codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
 
 use crate::event::{Fault, Video};
@@ -84,33 +85,38 @@ async fn run(request: &Request, group: Arc<SessionGroup>, out: &Outlet) -> Resul
         .await
         .map_err(|_| late())??;
     let mut pictures = Pictures::default();
-    let mut deadline = Instant::now() + request.stall_timeout.max(request.connect_timeout);
+    let mut newest = Instant::now();
+    let mut patience = request.stall_timeout.max(request.connect_timeout);
+    let mut stall = pin!(sleep_until(newest + patience));
     loop {
-        let item = match tokio::time::timeout_at(deadline, demuxed.next()).await {
-            Err(_) => return Err(stalled(request, &pictures)),
-            Ok(None) => {
+        let item = tokio::select! {
+            biased;
+            item = demuxed.next() => item,
+            () = &mut stall => {
+                // Set anew only when it fires, not with every picture.
+                if newest + patience <= Instant::now() {
+                    return Err(stalled(request, &pictures));
+                }
+                stall.as_mut().reset(newest + patience);
+                continue;
+            }
+        };
+        let frame = match item {
+            None => {
                 return Err(Failure::new(
                     Fault::Disconnected,
                     "the camera closed the session",
                 ));
             }
-            Ok(Some(Err(error))) => return Err(classify(&error)),
-            Ok(Some(Ok(item))) => item,
+            Some(Err(error)) => return Err(classify(&error)),
+            Some(Ok(CodecItem::VideoFrame(frame))) => frame,
+            Some(Ok(_)) => continue,
         };
-        let CodecItem::VideoFrame(frame) = item else {
-            continue;
-        };
-        let parameters = frame.has_new_parameters() || !pictures.started;
-        if parameters
-            && let Some(retina::codec::ParametersRef::Video(video)) =
-                demuxed.streams()[index].parameters()
-        {
-            pictures.rate = video
-                .frame_rate()
-                .map(|(num, den)| f64::from(den) / f64::from(num.max(1)));
+        if !pictures.started || frame.has_new_parameters() {
+            pictures.rate = declared_rate(&demuxed, index);
         }
         for message in pictures.take(&frame)? {
-            deadline = Instant::now() + request.stall_timeout;
+            (newest, patience) = (Instant::now(), request.stall_timeout);
             if out
                 .send((request.stream, request.pull, message))
                 .await
@@ -120,6 +126,15 @@ async fn run(request: &Request, group: Arc<SessionGroup>, out: &Outlet) -> Resul
             }
         }
     }
+}
+
+/// Frames a second as the session's parameters declare them.
+fn declared_rate(demuxed: &Demuxed, index: usize) -> Option<f64> {
+    let Some(ParametersRef::Video(video)) = demuxed.streams().get(index)?.parameters() else {
+        return None;
+    };
+    let (units, scale) = video.frame_rate().filter(|(units, _)| *units > 0)?;
+    Some(f64::from(scale) / f64::from(units))
 }
 
 fn stalled(request: &Request, pictures: &Pictures) -> Failure {
