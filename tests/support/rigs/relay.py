@@ -60,23 +60,31 @@ class Minter:
 class Operator(ControlPlaneServicer):
     """The operator's end of Attach: sends what it is given, keeps what it hears."""
 
-    def __init__(self, minter: Minter) -> None:
+    def __init__(self, minter: Minter, target: str) -> None:
         self.minter = minter
+        self.target = target
         self.heard: list[pb.Report] = []
         self.attached = 0
         self._desired = pb.Desired(term=1, version=1, access=minter.access())
         self._told = asyncio.Condition()
 
+    async def start(self) -> None:
+        self._serving = server(self.target)
+        add_ControlPlaneServicer_to_server(self, self._serving)
+        await self._serving.start()
+
+    async def stop(self) -> None:
+        await self._serving.stop(0.1)
+
     async def Attach(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.Desired]:  # noqa: N802 - gRPC's name
         self.attached += 1
         reader = asyncio.create_task(self._listen(request_iterator))
         try:
-            sent = None
             while True:
+                yield (sent := self._desired)
                 async with self._told:
-                    await self._told.wait_for(lambda: self._desired is not sent)
-                sent = self._desired
-                yield sent
+                    while self._desired is sent:
+                        await self._told.wait()
         finally:
             reader.cancel()
 
@@ -98,7 +106,7 @@ class Operator(ControlPlaneServicer):
         found = await self.report(lambda r: r.HasField("ack") and (r.ack.term, r.ack.version) == (term, version))
         return found.ack
 
-    async def report(self, wanted: Callable[[pb.Report], bool], timeout: float = 10.0) -> pb.Report:  # noqa: ASYNC109
+    async def report(self, wanted: Callable[[pb.Report], bool], timeout: float = 20.0) -> pb.Report:  # noqa: ASYNC109
         """The latest report of that kind, waited for."""
 
         def find() -> pb.Report | None:
@@ -110,7 +118,7 @@ class Operator(ControlPlaneServicer):
         assert found is not None
         return found
 
-    async def camera(self, name: str, state: pb.CameraState, timeout: float = 15.0) -> pb.CameraStatus:  # noqa: ASYNC109
+    async def camera(self, name: str, state: "pb.CameraState.ValueType", timeout: float = 20.0) -> pb.CameraStatus:  # noqa: ASYNC109
         """The camera's latest status, once it is `state`."""
         await self.report(
             lambda r: r.camera.name == name and r is self._latest(name) and r.camera.state == state, timeout
@@ -185,46 +193,44 @@ def camera() -> Iterator[Cameras]:
 
 
 @pytest.fixture
-async def operator(minter: Minter) -> AsyncIterator[tuple[Operator, str]]:
-    """An operator and its target; its folder is short because of the 108 bytes of a socket's path."""
-    operator = Operator(minter)
+async def operator(minter: Minter) -> AsyncIterator[Operator]:
+    """Its folder is short because of the 108 bytes of a socket's path."""
     with tempfile.TemporaryDirectory(prefix="pancar") as folder:
-        target = f"unix:{folder}/control.sock"
-        serving = server(target)
-        add_ControlPlaneServicer_to_server(operator, serving)
-        await serving.start()
-        yield operator, target
-        await serving.stop(0.1)
+        operator = Operator(minter, f"unix:{folder}/control.sock")
+        await operator.start()
+        yield operator
+        await operator.stop()
 
 
 StartRelay = Callable[..., Awaitable[Relay]]
 
 
 @pytest.fixture
-async def start_relay(operator: tuple[Operator, str], tmp_path: Path) -> AsyncIterator[StartRelay]:
+async def start_relay(operator: Operator, tmp_path: Path) -> AsyncIterator[StartRelay]:
     """Starts a relay process attached to `operator`; keyword arguments are further settings."""
     started: list[subprocess.Popen[bytes]] = []
-    end, target = operator
 
     async def start(**settings: str) -> Relay:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PANCAR_")},
             "PANCAR_RELAY_UID": f"relay-{len(started)}",
-            "PANCAR_CONTROL": target,
+            "PANCAR_CONTROL": operator.target,
             "PANCAR_HTTP_LISTEN": "127.0.0.1:0",
             "PANCAR_LOG_FORMAT": "json",
             **settings,
         }
         log = tmp_path / f"relay-{len(started)}.log"
         with log.open("wb") as stderr:
-            process = subprocess.Popen([sys.executable, "-m", "pancar_relay"], env=environment, stderr=stderr)
+            process = subprocess.Popen(  # noqa: ASYNC220 - forks, does not wait
+                [sys.executable, "-m", "pancar_relay"], env=environment, stderr=stderr
+            )
         started.append(process)
         uid = environment["PANCAR_RELAY_UID"]
         try:
-            hello = (await end.report(lambda r: r.hello.relay_uid == uid)).hello
+            hello = (await operator.report(lambda r: r.hello.relay_uid == uid, timeout=30.0)).hello
         except TimeoutError:
             pytest.fail(f"the relay did not attach:\n{log.read_text()}")
-        return Relay(process, end, hello, log)
+        return Relay(process, operator, hello, log)
 
     yield start
     for process in started:

@@ -96,7 +96,9 @@ class Viewer:
                 assert response.status == 200, await response.text()
         await self._peer.close()
         if self._task is not None:
-            await self._task
+            # A track whose session never came up does not end by itself.
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     async def __aenter__(self) -> Self:
         try:
