@@ -9,6 +9,7 @@ its file, line, field and what to do. No message repeats a value from a file, be
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -57,6 +58,10 @@ _SERVERS_METADATA: Final = frozenset(
     }
 )
 _SECRET_TYPES: Final = frozenset({"Opaque", "kubernetes.io/basic-auth"})
+_SECRET_FIELDS: Final = frozenset(
+    {"apiVersion", "kind", "type", "data", "stringData", "immutable", "username", "password"}
+)
+_FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,80}|\[key\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +188,17 @@ def _objects(name: str, document: Document, problems: list[Problem]) -> Iterator
 def _declare(found: _Object, declared: _Declared) -> None:
     """Checks one object and files it under its kind."""
     kind, version = found.value.get("kind"), found.value.get("apiVersion")
+    if not isinstance(kind, str) or not isinstance(version, str):
+        for name, value in (("apiVersion", version), ("kind", kind)):
+            if not isinstance(value, str):
+                declared.problems.append(_problem(found, (name,), "is missing" if value is None else "must be text"))
+        return
     if (version, kind) in _PASSED_OVER:
         return
     problem = _envelope(found, kind, version)
     if problem is not None:
         declared.problems.append(problem)
         return
-    kind = str(kind)
     body = {name: value for name, value in found.value.items() if name not in ("apiVersion", "kind", "status")}
     if isinstance(metadata := body.get("metadata"), dict):
         body["metadata"] = {name: value for name, value in metadata.items() if name not in _SERVERS_METADATA}
@@ -219,19 +228,13 @@ def _file(kind: str, parsed: Camera | RelayPool | Secret, found: _Object, declar
         declared.secrets[key] = (parsed, found)
 
 
-def _envelope(found: _Object, kind: object, version: object) -> Problem | None:
-    for name, value in (("apiVersion", version), ("kind", kind)):
-        if not isinstance(value, str):
-            return _problem(found, (name,), "is missing" if value is None else "must be text")
-    known = ", ".join(_KINDS)
+def _envelope(found: _Object, kind: str, version: str) -> Problem | None:
     if kind not in _KINDS:
-        close = get_close_matches(str(kind), _KINDS, n=1)
+        close = get_close_matches(kind, _KINDS, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        return _problem(found, ("kind",), f"is none that Pancar knows ({known}){hint}")
-    wanted = _KINDS[str(kind)][0]
-    if version != wanted:
-        return _problem(found, ("apiVersion",), f"must be {wanted} for a {kind}")
-    return None
+        return _problem(found, ("kind",), f"is none that Pancar knows ({', '.join(_KINDS)}){hint}")
+    wanted = _KINDS[kind][0]
+    return _problem(found, ("apiVersion",), f"must be {wanted} for a {kind}") if version != wanted else None
 
 
 def _without_value(found: _Object, body: dict[str, object]) -> Iterator[Problem]:
@@ -254,12 +257,22 @@ def _mismatches(found: _Object, adapter: TypeAdapter[Any], error: ValidationErro
 
 
 def _problem(found: _Object, path: tuple[object, ...], reason: str) -> Problem:
-    return Problem(found.file, found.lines.find(path).line, _subject(found), dotted(path), reason)
+    shown = tuple(step if _may_be_shown(step, path, found) else "…" for step in path)
+    return Problem(found.file, found.lines.find(path).line, _subject(found), dotted(shown), reason)
+
+
+def _may_be_shown(step: object, path: tuple[object, ...], found: _Object) -> bool:
+    """Whether a field's name is one, and not a value that a forgotten space or line break made one."""
+    if isinstance(step, int):
+        return True
+    if found.value.get("kind") == "Secret" and path[0] != "metadata":
+        return step in _SECRET_FIELDS
+    return isinstance(step, str) and _FIELD_NAME.fullmatch(step) is not None
 
 
 def _subject(found: _Object) -> str:
     kind, metadata = found.value.get("kind"), found.value.get("metadata")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         return ""
     name = metadata.get("name") if isinstance(metadata, dict) else None
     return f"{kind} {name}" if isinstance(name, str) and len(name) < 100 and name.isprintable() else str(kind)

@@ -11,7 +11,7 @@ import pytest
 from pancar_operator.access import Access, PendingLink, PublicKey
 from pancar_operator.control import ControlPlane
 from pancar_operator.manifests import parse
-from pancar_operator.model import Key
+from pancar_operator.model import Camera, CameraSpec, Key, Manifests, Metadata, Source, Stream
 from pancar_operator.observe import DETACHED_GRACE, Known
 from pancar_operator.reconcile import Reconciler, Transition
 from pancar_operator.status import Phase
@@ -123,6 +123,14 @@ class Relay:
 async def operator(tmp_path: Path) -> AsyncIterator[Operator]:
     async with Operator(tmp_path) as running:
         yield running
+
+
+def wide(prefix: str) -> Manifests:
+    """200 cameras that make a state of 400 kB."""
+    source = Source(main=Stream(url=f"rtsp://192.0.2.1/{'x' * 2000}"))
+    spec = CameraSpec(source=source)
+    cameras = [Camera(metadata=Metadata(name=f"{prefix}-{index}"), spec=spec) for index in range(200)]
+    return Manifests(cameras={camera.key: camera for camera in cameras})
 
 
 async def eventually(condition: Callable[[], object]) -> None:
@@ -261,9 +269,9 @@ async def test_a_slow_relay_gets_the_newest_state_and_not_every_one(operator: Op
         await relay.until({"gate"})
         # Together more than any flow control window takes while nobody reads.
         for number in range(30):
-            operator.declare(**{f"camera-{number}-{index}": "x" * 2000 for index in range(200)})
+            operator.known.declare(wide(f"camera-{number}"))
             operator.reconciler.once()
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
         received = 1
         while (await relay.desired()).assignments[0].name != "camera-29-0":
             received += 1
