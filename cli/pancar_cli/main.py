@@ -3,6 +3,7 @@
 import typer
 
 from pancar_cli import token, up
+from pancar_cli.bench import command as bench
 from pancar_cli.demo import command as demo
 
 app = typer.Typer(
@@ -15,3 +16,4 @@ app = typer.Typer(
 app.command("up")(up.command)
 app.command("token")(token.command)
 app.command("demo")(demo.command)
+app.command("bench")(bench.command)

@@ -9,30 +9,35 @@ from typing import Annotated
 
 import typer
 
-from pancar_cli.bench.fanout import fanout
-from pancar_cli.bench.figures import Figure
-from pancar_cli.bench.ingest import ingest
-from pancar_cli.bench.join import join
-from pancar_cli.bench.rig import BenchError
-from pancar_cli.bench.start import start
+from pancar_cli.bench.figures import BenchError, Figure
 
-BENCHES: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
-    "fanout": lambda: fanout(viewers=(50, 100, 200), seconds=15),
-    "start": lambda: start(gops_s=(2.0, 10.0), joins=25),
-    "join": lambda: join(joins=200),
-    "ingest": lambda: ingest(counts=(1, 20), seconds=15),
-}
+NAMES = ("fanout", "start", "join", "ingest")
 
 
-def bench(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Any of: {', '.join(BENCHES)}. All when none.")] = None,
+def _benches() -> dict[str, Callable[[], Awaitable[list[Figure]]]]:
+    # Imported here: aiortc's half a second would be paid by every other command too.
+    from pancar_cli.bench.fanout import fanout
+    from pancar_cli.bench.ingest import ingest
+    from pancar_cli.bench.join import join
+    from pancar_cli.bench.start import start
+
+    return {
+        "fanout": lambda: fanout(viewers=(50, 100, 200), seconds=15),
+        "start": lambda: start(gops_s=(2.0, 10.0), joins=25),
+        "join": lambda: join(joins=200),
+        "ingest": lambda: ingest(counts=(1, 20), seconds=15),
+    }
+
+
+def command(
+    names: Annotated[list[str] | None, typer.Argument(help=f"Any of: {', '.join(NAMES)}. All when none.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Measure what this machine carries, on loopback, with synthetic cameras. Takes about three minutes in all."""
-    unknown = [name for name in names or () if name not in BENCHES]
+    unknown = [name for name in names or () if name not in NAMES]
     if unknown:
-        raise typer.BadParameter(f"no bench is called {unknown[0]!r}; there are {', '.join(BENCHES)}")
-    for name in names or BENCHES:
+        raise typer.BadParameter(f"no bench is called {unknown[0]!r}; there are {', '.join(NAMES)}")
+    for name in names or NAMES:
         try:
             figures = asyncio.run(_run(name))
         except BenchError as error:
@@ -43,4 +48,4 @@ def bench(
 
 
 async def _run(name: str) -> list[Figure]:
-    return await BENCHES[name]()
+    return await _benches()[name]()

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import aiohttp
 from aiortc.rtcdtlstransport import RTCCertificate
 
-from pancar_cli.bench.figures import Figure
-from pancar_cli.bench.rig import BenchError, Cameras, Rig, rig
+from pancar_cli.bench.figures import BenchError, Figure
+from pancar_cli.bench.rig import Cameras, Rig, rig
 from pancar_cli.bench.viewer import LightViewer
 
 _SETTLE_S = 2.0

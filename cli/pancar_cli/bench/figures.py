@@ -1,4 +1,4 @@
-"""A measured figure, and how it is printed. Made by the benches, printed by `command`."""
+"""What a bench ends with: figures, or the error that says why there are none. Made by the benches, printed by `command`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+
+class BenchError(Exception):
+    """The bench could not be set up or did not reach the state it measures; says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,15 +20,12 @@ from pathlib import Path
 
 import aiohttp
 
+from pancar_cli.bench.figures import BenchError
 from pancar_cli.bench.viewer import Relay
 
 _START_TIMEOUT = 90.0
 _SCOPES = ("--scope", "watch", "--scope", "metrics")
 NAMESPACE = "bench"
-
-
-class BenchError(Exception):
-    """The bench could not be set up or did not reach the state it measures; says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)

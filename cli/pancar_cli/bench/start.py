@@ -12,8 +12,8 @@ import aiohttp
 import pylibsrtp
 from aiortc.rtcdtlstransport import RTCCertificate
 
-from pancar_cli.bench.figures import Figure, percentile
-from pancar_cli.bench.rig import BenchError, Cameras, Rig, rig
+from pancar_cli.bench.figures import BenchError, Figure, percentile
+from pancar_cli.bench.rig import Cameras, Rig, rig
 from pancar_cli.bench.viewer import LightViewer
 
 _WATCH_S = 1.2
