@@ -28,11 +28,13 @@ export class FrameClock {
   /** A new frame was presented, or, in a hidden page, decoded. */
   seen(now, date) {
     const gap = this.last === null ? Infinity : now - this.last;
-    if (gap > patience(this.interval)) {
-      this.run = 1;
-    } else {
+    if (gap <= patience(this.interval)) {
       this.run += 1;
       this.interval = this.interval ? this.interval * 0.9 + gap * 0.1 : gap;
+    } else {
+      this.run = 1;
+      // Perhaps a camera of few frames: the next one tells.
+      this.interval = gap <= LONGEST_PATIENCE ? gap : 0;
     }
     this.last = now;
     this.lastDate = date;
