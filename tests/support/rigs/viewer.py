@@ -89,7 +89,7 @@ class Viewer:
         return eventually(lambda: len(self.seen) >= goal, f"{frames} more frames decoded", seconds=seconds)
 
     async def leave(self) -> None:
-        if self._session is not None:
+        if self._session is not None and not self.ended:
             session, self._session = self._session, None
             address = session if "://" in session else self._base + session
             async with aiohttp.ClientSession() as http, http.delete(address, headers=self._headers) as response:
