@@ -59,7 +59,8 @@ bench: all
 	$(BIN)/pancar bench
 
 fuzz: all
-	tests/fuzz/run.sh $(FUZZ_SECONDS)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(ENGINE)/fuzz/run.sh
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python tests/fuzz/manifests.py
 
 proto: all
 	$(BIN)/python tools/generate.py $(PROTOS)
