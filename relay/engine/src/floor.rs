@@ -30,7 +30,8 @@ pub struct Usage {
 
 const RTP_HEADER: usize = 12;
 const TAG: usize = 16;
-/// Messages of one sendmmsg, and bytes of packets that one waits for: the fastest of those tried.
+/// Messages of one sendmmsg, and bytes sealed before one. Sizes from 11 kB to 2 MB cost the same at
+/// 200 targets, within the noise.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 128 << 10;
 const SEND_BUFFER: usize = 4 << 20;

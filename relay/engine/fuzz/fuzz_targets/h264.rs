@@ -21,6 +21,10 @@ fuzz_target!(|input: &[u8]| {
     let max_payload = 64 + usize::from(*choice) * 5;
     let packetized = h264::packetize(&nals, max_payload);
     let lengths: Vec<usize> = packetized.payloads().map(<[u8]>::len).collect();
-    assert!(lengths.iter().all(|length| (1..=max_payload).contains(length)));
+    assert!(
+        lengths
+            .iter()
+            .all(|length| (1..=max_payload).contains(length))
+    );
     assert_eq!(lengths.iter().sum::<usize>(), packetized.data.len());
 });

@@ -19,7 +19,10 @@ fuzz_target!(|input: &[u8]| {
     let mut receiver = Receiver::new(profile, &key, salt).expect("right lengths");
     let kind = demux::classify(datagram);
     let forged = receiver.open_rtcp(&mut datagram.to_vec()).err();
-    assert!(matches!(forged, Some(OpenError::Truncated | OpenError::Unauthentic)));
+    assert!(matches!(
+        forged,
+        Some(OpenError::Truncated | OpenError::Unauthentic)
+    ));
 
     let mut sender = Sender::new(profile, &key, salt).expect("right lengths");
     if datagram.len() >= 8 {

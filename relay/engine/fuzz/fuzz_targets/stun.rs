@@ -12,7 +12,9 @@ fuzz_target!(|datagram: &[u8]| {
     let key = Key::new("VOkJxbRl1RmTxUk/WvJxBt");
     assert!(message.has_integrity() || !message.verify(&key));
     let _ = message.ufrags();
-    let mapped = message.mapped_address.unwrap_or_else(|| ([192, 0, 2, 1], 1).into());
+    let mapped = message
+        .mapped_address
+        .unwrap_or_else(|| ([192, 0, 2, 1], 1).into());
 
     let mut out = Vec::new();
     stun::success(message.transaction_id, mapped, &key, &mut out);
@@ -23,6 +25,14 @@ fuzz_target!(|datagram: &[u8]| {
     assert!(answer.verify(&key));
 
     out.clear();
-    stun::unknown_attributes(message.transaction_id, message.unknown_required(), &key, &mut out);
-    assert_eq!(stun::parse(&out).expect("our own response").error_code, Some(420));
+    stun::unknown_attributes(
+        message.transaction_id,
+        message.unknown_required(),
+        &key,
+        &mut out,
+    );
+    assert_eq!(
+        stun::parse(&out).expect("our own response").error_code,
+        Some(420)
+    );
 });
