@@ -145,10 +145,14 @@ class Relay:
 
     def _on_engine(self) -> None:
         for event in self._engine.events():
-            if isinstance(event, DtlsReceived | ViewerEnded):
-                self._sessions.on_event(event)
-            else:
-                self._cameras.on_event(event)
+            try:
+                if isinstance(event, DtlsReceived | ViewerEnded):
+                    self._sessions.on_event(event)
+                else:
+                    self._cameras.on_event(event)
+            except Exception:
+                # The events after it are of other viewers and cameras.
+                log.exception("engine.event_failed", kind=type(event).__name__)
 
     def _link_used(self) -> None:
         if self._control is not None:

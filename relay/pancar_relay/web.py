@@ -25,6 +25,12 @@ log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PUBLIC = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/enter"), ("POST", "/api/v1/session")}
+# What aiohttp itself refuses, as a sentence.
+DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+    413: f"The body is larger than {OFFER_LIMIT} bytes.",
+}
 HEADERS = {
     "Content-Security-Policy": content_security_policy(),
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -66,7 +72,8 @@ class Web:
             if error.status < 400:
                 raise
             allow = error.headers.get("Allow")
-            return HttpError(error.status, error.reason, headers={"Allow": allow} if allow else None).response()
+            detail = DETAILS.get(error.status, f"{error.reason.rstrip('.')}.")
+            return HttpError(error.status, detail, headers={"Allow": allow} if allow else None).response()
         except Exception:
             # One request's failure must not end the connection without an answer.
             log.exception("http.failed", method=request.method, path=request.path)

@@ -88,14 +88,19 @@ class Handshake(RTCDtlsTransport):
         """Takes a datagram; returns the keys when it completes the handshake."""
         if not datagram:
             return None
+        try:
+            return self._step(datagram)
+        # A ValueError is cryptography's, of a certificate that is no sound X.509.
+        except (SSL.Error, ValueError) as error:
+            raise HandshakeError(f"DTLS failed: {error}") from error
+
+    def _step(self, datagram: bytes) -> Keys | None:
         self._connection.bio_write(datagram)
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
             self._flush()
             return None
-        except SSL.Error as error:
-            raise HandshakeError(f"DTLS failed: {error}") from error
         self._flush()
         # RFC 8122: before a single key leaves here, the certificate must be the one the offer named.
         self._validate_peer_identity(self._peer)

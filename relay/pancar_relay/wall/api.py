@@ -109,7 +109,8 @@ class Api:
             if not self._rights.holds(viewer, time.time()):
                 await stream.send("expired", {})
                 return
-            for key in await stream.changed(min(WATCH, max(0.0, next_ping - time.monotonic()))):
+            rest = min(WATCH, next_ping - time.monotonic(), viewer.expires - time.time())
+            for key in await stream.changed(max(0.0, rest)):
                 if viewer.may_watch(key):
                     await self._tell(stream, key)
             if time.monotonic() >= next_ping:

@@ -8,13 +8,16 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import jwt
 import pytest
+import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pancar_proto.channel import server
@@ -94,11 +97,13 @@ class Operator(ControlPlaneServicer):
                 self.heard.append(report)
                 self._told.notify_all()
 
-    async def desire(
-        self, *assignments: pb.Assignment, term: int = 1, access: pb.Access | None = None, version: int | None = None
-    ) -> pb.Ack:
+    async def admit(self, *links: pb.Link) -> None:
+        """Desires the same cameras, with these links."""
+        await self.desire(*self._desired.assignments, access=self.minter.access(*links))
+
+    async def desire(self, *assignments: pb.Assignment, term: int = 1, access: pb.Access | None = None) -> pb.Ack:
         """Sends a new desired state and waits for its acknowledgement."""
-        version = self._desired.version + 1 if version is None else version
+        version = self._desired.version + 1
         desired = pb.Desired(term=term, version=version, assignments=assignments, access=access or self.minter.access())
         async with self._told:
             self._desired = desired
@@ -192,9 +197,9 @@ def camera() -> Iterator[Cameras]:
     cameras.close()
 
 
-@pytest.fixture
-async def operator(minter: Minter) -> AsyncIterator[Operator]:
-    """Its folder is short because of the 108 bytes of a socket's path."""
+@asynccontextmanager
+async def operating(minter: Minter) -> AsyncIterator[Operator]:
+    """An operator; its folder is short because of the 108 bytes of a socket's path."""
     with tempfile.TemporaryDirectory(prefix="pancar") as folder:
         operator = Operator(minter, f"unix:{folder}/control.sock")
         await operator.start()
@@ -202,51 +207,79 @@ async def operator(minter: Minter) -> AsyncIterator[Operator]:
         await operator.stop()
 
 
-StartRelay = Callable[..., Awaitable[Relay]]
-
-
-@pytest.fixture
-async def start_relay(operator: Operator, tmp_path: Path) -> AsyncIterator[StartRelay]:
-    """Starts a relay process attached to `operator`; keyword arguments are further settings."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    async def start(**settings: str) -> Relay:
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PANCAR_")},
-            "PANCAR_RELAY_UID": f"relay-{len(started)}",
-            "PANCAR_CONTROL": operator.target,
-            "PANCAR_HTTP_LISTEN": "127.0.0.1:0",
-            "PANCAR_LOG_FORMAT": "json",
-            **settings,
-        }
-        log = tmp_path / f"relay-{len(started)}.log"
-        with log.open("wb") as stderr:
-            process = subprocess.Popen(  # noqa: ASYNC220 - forks, does not wait
-                [sys.executable, "-m", "pancar_relay"], env=environment, stderr=stderr
-            )
-        started.append(process)
-        uid = environment["PANCAR_RELAY_UID"]
+@asynccontextmanager
+async def relaying(operator: Operator, folder: Path, **settings: str) -> AsyncIterator[Relay]:
+    """A relay process attached to `operator`; keyword arguments are further settings."""
+    uid = uuid.uuid4().hex
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PANCAR_")},
+        "PANCAR_RELAY_UID": uid,
+        "PANCAR_CONTROL": operator.target,
+        "PANCAR_HTTP_LISTEN": "127.0.0.1:0",
+        "PANCAR_LOG_FORMAT": "json",
+        **settings,
+    }
+    log = folder / f"{uid}.log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(  # noqa: ASYNC220 - forks, does not wait
+            [sys.executable, "-m", "pancar_relay"], env=environment, stderr=stderr
+        )
+    try:
         try:
-            hello = (await operator.report(lambda r: r.hello.relay_uid == uid, timeout=30.0)).hello
+            hello = await operator.report(lambda r: r.hello.relay_uid == uid, timeout=30.0)
         except TimeoutError:
             pytest.fail(f"the relay did not attach:\n{log.read_text()}")
-        return Relay(process, operator, hello, log)
-
-    yield start
-    for process in started:
+        await operator.report(lambda r: r.HasField("ack"))
+        yield Relay(process, operator, hello.hello, log)
+    finally:
         process.terminate()
-    for process in started:
         await asyncio.to_thread(process.wait, 10)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
+async def operator(minter: Minter) -> AsyncIterator[Operator]:
+    async with operating(minter) as operator:
+        yield operator
+
+
+StartRelay = Callable[..., Awaitable[Relay]]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def start_relay(operator: Operator, tmp_path: Path) -> AsyncIterator[StartRelay]:
+    async with AsyncExitStack() as started:
+
+        async def start(**settings: str) -> Relay:
+            return await started.enter_async_context(relaying(operator, tmp_path, **settings))
+
+        yield start
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def relay(start_relay: StartRelay) -> Relay:
-    relay = await start_relay()
-    await relay.operator.report(lambda r: r.HasField("ack"))
-    return relay
+    """A relay of the test's own, without cameras yet."""
+    return await start_relay()
 
 
-@pytest.fixture
+DEAD = "rtsp://127.0.0.1:1/main"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(minter: Minter, camera: Cameras, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Relay]:
+    """A relay that tests of a module share: one camera is live, one dead, one paused."""
+    secret = {"username": "admin", "password": PASSWORD}
+    async with operating(minter) as operator, relaying(operator, tmp_path_factory.mktemp("city")) as relay:
+        await operator.desire(
+            assignment("taman", camera.urls[0], title="Taman Kota", site="Pusat", **secret),
+            assignment("mati", DEAD, **secret),
+            assignment("sunyi", DEAD, paused=True, paused_reason="Pemakaman"),
+        )
+        await operator.camera("taman", pb.CAMERA_STATE_LIVE)
+        await operator.camera("mati", pb.CAMERA_STATE_OFFLINE)
+        yield relay
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
         yield session

@@ -1,0 +1,62 @@
+"""The environment of a relay process, parsed."""
+
+from pathlib import Path
+
+import pytest
+from pancar_relay.errors import SettingsError
+from pancar_relay.settings import Address, Settings, host_addresses, parse_address
+
+LEAST = {"PANCAR_RELAY_UID": "u", "PANCAR_CONTROL": "unix:/run/control.sock"}
+
+
+def test_the_least() -> None:
+    settings = Settings.from_environment(LEAST)
+    assert (settings.relay_uid, settings.pool, settings.log_format) == ("u", "default", "console")
+    assert (settings.http_listen, settings.media_listen) == (Address("127.0.0.1", 8080), Address("127.0.0.1", 0))
+    assert (settings.media_addresses, settings.tls) == (("127.0.0.1",), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PANCAR_RELAY_UID", "", "PANCAR_RELAY_UID is not set"),
+        ("PANCAR_CONTROL", "192.0.2.1:50051", "unix socket"),
+        ("PANCAR_HTTP_LISTEN", "localhost:80", "PANCAR_HTTP_LISTEN"),
+        ("PANCAR_HTTP_LISTEN", "127.0.0.1", "PANCAR_HTTP_LISTEN"),
+        ("PANCAR_HTTP_LISTEN", "127.0.0.1:65536", "PANCAR_HTTP_LISTEN"),
+        ("PANCAR_HTTP_LISTEN", "::1:80", "PANCAR_HTTP_LISTEN"),
+        ("PANCAR_HTTP_LISTEN", "0.0.0.0:8080", "HTTPS is required"),
+        ("PANCAR_HTTP_LISTEN", "192.0.2.1:8080", "HTTPS is required"),
+        ("PANCAR_MEDIA_LISTEN", "media:1", "PANCAR_MEDIA_LISTEN"),
+        ("PANCAR_MEDIA_ADDRESSES", "192.0.2.1,host", "PANCAR_MEDIA_ADDRESSES"),
+        ("PANCAR_MEDIA_ADDRESSES", "::", "wildcard"),
+        ("PANCAR_TLS_KEY", "/nowhere", "PANCAR_TLS_CERTIFICATE is not set"),
+        ("PANCAR_LOG_FORMAT", "xml", "PANCAR_LOG_FORMAT"),
+    ],
+)
+def test_what_is_wrong_is_named(name: str, value: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Settings.from_environment(LEAST | {name: value})
+
+
+def test_beyond_loopback_with_a_certificate(tmp_path: Path) -> None:
+    files = {"PANCAR_TLS_CERTIFICATE": tmp_path / "tls.crt", "PANCAR_TLS_KEY": tmp_path / "tls.key"}
+    environment = LEAST | {"PANCAR_HTTP_LISTEN": "[::]:8443"} | {name: str(path) for name, path in files.items()}
+    with pytest.raises(SettingsError, match="names no file"):
+        Settings.from_environment(environment)
+    for path in files.values():
+        path.touch()
+    assert Settings.from_environment(environment).http_listen == Address("::", 8443)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:8080", "[::1]:0", "[2001:db8::1]:65535"])
+def test_addresses_are_written_as_they_are_read(text: str) -> None:
+    assert str(parse_address(text)) == text
+
+
+def test_media_addresses_of_a_wildcard_are_the_hosts_own() -> None:
+    settings = Settings.from_environment(LEAST | {"PANCAR_MEDIA_LISTEN": "[::]:5000"})
+    assert settings.media_addresses == host_addresses("::")
+    assert "::" not in settings.media_addresses
+    given = {"PANCAR_MEDIA_LISTEN": "0.0.0.0:5000", "PANCAR_MEDIA_ADDRESSES": "203.0.113.7, 203.0.113.7,2001:db8::7"}
+    assert Settings.from_environment(LEAST | given).media_addresses == ("203.0.113.7", "2001:db8::7")
