@@ -30,7 +30,7 @@ _END_SECONDS: Final = 5.0
 _STEADY_SECONDS: Final = 60.0
 _BACKOFF_MAX: Final = 30.0
 # A relay that dies so often before it attaches for the first time will not come up by itself.
-_FIRST_ATTEMPTS: Final = 3
+_FIRST_ATTEMPTS: Final = 2
 
 # PR_SET_PDEATHSIG: the kernel ends the relay when `up` dies, even by SIGKILL. Set in a process of its own that then
 # becomes the relay, because a preexec_fn may deadlock beside gRPC's threads.

@@ -331,9 +331,13 @@ class RelayPoolSpec:
         tuple[Annotated[str, Field(max_length=63)], ...],
         Field(max_length=256, description="Namespaces whose cameras the pool takes; * stands for any characters."),
     ] = ("*",)
-    capacity: Annotated[RelayCapacity, Field(description="What one relay of the pool may carry.")] = RelayCapacity()
+    capacity: Annotated[RelayCapacity, Field(description="What one relay of the pool may carry.")] = Field(
+        default_factory=RelayCapacity
+    )
     site: Annotated[Line | None, Field(description="The place with its own network the relays stand in.")] = None
-    media: Annotated[Media, Field(description="How viewers reach the relays' media port.")] = Media()
+    media: Annotated[Media, Field(description="How viewers reach the relays' media port.")] = Field(
+        default_factory=Media
+    )
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
@@ -350,7 +354,9 @@ class RelayPool:
     """Relays that are alike and share cameras among themselves."""
 
     metadata: Annotated[Metadata, Field(description="Name, namespace and labels.")]
-    spec: Annotated[RelayPoolSpec, Field(description="What shall hold for the pool.")] = RelayPoolSpec()
+    spec: Annotated[RelayPoolSpec, Field(description="What shall hold for the pool.")] = Field(
+        default_factory=RelayPoolSpec
+    )
 
     @property
     def key(self) -> Key:

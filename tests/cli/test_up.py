@@ -74,13 +74,12 @@ async def restarted(run: Up) -> None:
     await eventually(lambda: run.relays() not in ([], [before]), "another relay was started")
 
     async def answers() -> bool:
-        headers = {"Authorization": f"Bearer {run.token}"}
-        try:
-            async with aiohttp.ClientSession() as session:
-                async with session.get(f"{run.base}/api/v1/cameras", headers=headers) as response:
-                    return response.status == 200 and "gate" in await response.text()
-        except aiohttp.ClientError:
-            return False
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {run.token}"}) as session:
+            try:
+                response = await session.get(f"{run.base}/api/v1/cameras")
+                return response.status == 200 and "gate" in await response.text()
+            except aiohttp.ClientError:
+                return False
 
     await eventually(answers, "the new relay answers under the old address, with the same cameras")
 
