@@ -44,10 +44,3 @@ def test_arrow_keys(script: Script) -> None:
         [4, "Home"], [4, "End"], [4, "x"],
     ]  # fmt: skip
     assert script(body, steps) == [1, 0, 5, 5, 7, 9, 0, 9, 4]
-
-
-def test_durations_for_people(script: Script) -> None:
-    body = "return argument.map((ms) => modules.words.duration(ms));"
-    spans = [-5, 999, 7000, 59_999, 60_000, 200_000, 600_000, 3_600_000, 7_500_000, 172_800_000]
-    words = ["0 s", "0 s", "7 s", "59 s", "1 min 0 s", "3 min 20 s", "10 min", "1 h 0 min", "2 h 5 min", "2 days"]
-    assert script(body, spans) == words

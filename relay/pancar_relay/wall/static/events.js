@@ -10,7 +10,7 @@ const EXPIRED_PROBE = 15_000;
 const REFUSAL_BELIEVED = 4000;
 // One that was restarted is back within seconds: for so long it is looked for often.
 const HOPE = 20_000;
-const OFTEN = 400;
+const OFTEN = 250;
 const SELDOM = 3000;
 
 /**

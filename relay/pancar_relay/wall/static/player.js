@@ -10,7 +10,7 @@ import { icon, show } from "./icons.js";
 import { JoinQueue } from "./joins.js";
 import { verdict } from "./verdict.js";
 import { JoinError, Session } from "./whep.js";
-import { ENDED, LABEL, MEANING, NO_CAMERA, NO_RELAY, duration, moment } from "./words.js";
+import { BRIEF, ENDED, LABEL, MEANING, NO_CAMERA, NO_RELAY, duration, moment } from "./words.js";
 
 const TICK = 250;
 const CONNECT_TIMEOUT = 8000;
@@ -313,6 +313,7 @@ export class PancarPlayer extends HTMLElement {
       headline: element("p", "headline"),
       since: element("span", "since"),
       elapsed: element("span", "elapsed"),
+      brief: element("p", "brief"),
       cause: element("p", "cause"),
       title: element("span", "title"),
       site: element("span", "site"),
@@ -322,7 +323,7 @@ export class PancarPlayer extends HTMLElement {
     this.append(
       video,
       still,
-      element("div", "veil", parts.sign, parts.headline, element("p", "age", parts.since, parts.elapsed), parts.cause),
+      element("div", "veil", parts.sign, parts.headline, element("p", "age", parts.since, parts.elapsed), parts.brief, parts.cause),
       element(
         "div",
         "caption",
@@ -346,6 +347,7 @@ export class PancarPlayer extends HTMLElement {
     this.#text("badge", LABEL[state]);
     this.#text("headline", LABEL[state]);
     this.#text("cause", this.#cause(state));
+    this.#text("brief", state === "offline" ? this.#brief() : "");
     const [since, elapsed] = this.#age(state);
     this.#text("since", since);
     this.#text("elapsed", elapsed);
@@ -361,6 +363,11 @@ export class PancarPlayer extends HTMLElement {
     if (!this.#linked) return NO_RELAY;
     if (state === "offline" && this.#info === null) return this.#refusal?.message ?? MEANING.offline;
     return this.#info?.message || MEANING[state];
+  }
+
+  #brief() {
+    const reason = (this.#info ?? this.#refusal)?.reason;
+    return BRIEF[reason] ?? reason ?? "";
   }
 
   // A small tile shows only the second half.

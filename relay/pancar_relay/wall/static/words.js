@@ -20,6 +20,22 @@ export const MEANING = Object.freeze({
   "not-allowed": "Your link does not open this camera.",
 });
 
+/** A camera's reason in two or three words, for tiles without room for its message. */
+export const BRIEF = Object.freeze({
+  Unreachable: "Not reachable",
+  Refused: "Connection refused",
+  Timeout: "No answer",
+  Unauthorized: "Wrong password",
+  NotFound: "No such stream",
+  SessionLimit: "Too many sessions",
+  NoVideo: "No video",
+  UnsupportedCodec: "Codec not supported",
+  BFrames: "B-frames",
+  Stalled: "Sends no pictures",
+  Disconnected: "Connection lost",
+  ProtocolError: "Faulty RTSP",
+});
+
 export const NO_RELAY = "No connection to the relay. Trying again.";
 export const ENDED = "Your access has ended. Ask for a new link.";
 export const NO_CAMERA = "There is no such camera here.";
