@@ -103,12 +103,10 @@ class Metadata:
 
     name: Annotated[DnsName, Field(description="Name of the object, unique for its kind within the namespace.")]
     namespace: Annotated[DnsLabel, Field(description="Namespace of the object.")] = DEFAULT_NAMESPACE
-    labels: Annotated[dict[LabelKey, LabelValue], Field(description="Labels, by which others select the object.")] = (
-        Field(default_factory=dict)
+    labels: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict, description="Labels, by which others select the object."
     )
-    annotations: Annotated[dict[LabelKey, str], Field(description="Notes for tools; Pancar reads none.")] = Field(
-        default_factory=dict
-    )
+    annotations: dict[LabelKey, str] = Field(default_factory=dict, description="Notes for tools; Pancar reads none.")
 
     @property
     def key(self) -> Key:
@@ -304,7 +302,7 @@ class Autoscaling:
 
 @_schema
 class RelayCapacity:
-    """What one relay of the pool may carry."""
+    """The measure of one relay."""
 
     cameras: Annotated[Integer, Field(ge=1, le=10_000, description="Cameras pulled.")] = 200
     viewers: Annotated[Integer, Field(ge=1, le=100_000, description="Viewers served.")] = 1000
@@ -314,7 +312,7 @@ class RelayCapacity:
 
 @_schema
 class Media:
-    """How viewers reach the relays' media port."""
+    """The relays' one media port."""
 
     exposure: Annotated[Exposure, Field(description="What the one UDP port of a relay is exposed by.")] = (
         Exposure.POD_IP
@@ -331,13 +329,9 @@ class RelayPoolSpec:
         tuple[Annotated[str, Field(max_length=63)], ...],
         Field(max_length=256, description="Namespaces whose cameras the pool takes; * stands for any characters."),
     ] = ("*",)
-    capacity: Annotated[RelayCapacity, Field(description="What one relay of the pool may carry.")] = Field(
-        default_factory=RelayCapacity
-    )
+    capacity: RelayCapacity = Field(default_factory=RelayCapacity, description="What one relay of the pool may carry.")
     site: Annotated[Line | None, Field(description="The place with its own network the relays stand in.")] = None
-    media: Annotated[Media, Field(description="How viewers reach the relays' media port.")] = Field(
-        default_factory=Media
-    )
+    media: Media = Field(default_factory=Media, description="How viewers reach the relays' media port.")
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
@@ -354,9 +348,7 @@ class RelayPool:
     """Relays that are alike and share cameras among themselves."""
 
     metadata: Annotated[Metadata, Field(description="Name, namespace and labels.")]
-    spec: Annotated[RelayPoolSpec, Field(description="What shall hold for the pool.")] = Field(
-        default_factory=RelayPoolSpec
-    )
+    spec: RelayPoolSpec = Field(default_factory=RelayPoolSpec, description="What shall hold for the pool.")
 
     @property
     def key(self) -> Key:
@@ -371,9 +363,9 @@ class Secret:
     type: Annotated[str, Field(description="Opaque, or kubernetes.io/basic-auth.")] = Field(
         default="Opaque", repr=False
     )
-    data: Annotated[dict[str, str], Field(description="Values in base64.")] = Field(default_factory=dict, repr=False)
-    string_data: Annotated[dict[str, str], Field(description="Values as they are; they win over data.")] = Field(
-        default_factory=dict, repr=False
+    data: dict[str, str] = Field(default_factory=dict, repr=False, description="Values in base64.")
+    string_data: dict[str, str] = Field(
+        default_factory=dict, repr=False, description="Values as they are; they win over data."
     )
     immutable: Annotated[Boolean, Field(description="Whether Kubernetes refuses changes.")] = False
 
