@@ -1,4 +1,4 @@
-"""What a bench ends with: figures, or the error that says why there are none. Made by the benches, printed by `command`."""
+"""What a bench ends with: figures, or the error that says why there are none. `command` prints them."""
 
 from __future__ import annotations
 
