@@ -9,7 +9,8 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Final, Literal, TextIO
+from contextlib import suppress
+from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
 
@@ -44,25 +45,40 @@ def redact(text: str) -> str:
 
 def configure(log_format: Format, *, level: str = "info", stream: TextIO | None = None) -> None:
     """Sends structlog's events and `logging`'s records to `stream` (standard error by default), one line each."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    out = stream or sys.stderr
+    rendered = [*_render(log_format), _redact_line]
+    handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_COMMON,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_render(log_format), _redact_line],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *_COMMON],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Straight to the stream: by way of `logging` an event would cost twice as much.
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_COMMON,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*_COMMON, *rendered],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Unfailing(out))),
         cache_logger_on_first_use=False,
     )
+
+
+class _Unfailing:
+    """A stream whose reader may be gone: who logs has something better to do than to fail over it, as in `logging`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _render(log_format: Format) -> list[structlog.typing.Processor]:
@@ -85,7 +101,6 @@ def _redact_line(_logger: object, _method: str, line: Any) -> str:
 _COMMON: Final[tuple[structlog.typing.Processor, ...]] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
     structlog.processors.format_exc_info,

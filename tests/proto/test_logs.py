@@ -85,3 +85,8 @@ def test_json_lines_stay_json() -> None:
 @pytest.mark.parametrize("text", ["rtsp://10.0.0.1:554/live", "http://127.0.0.1:8080/wall", "passwords are kept"])
 def test_what_holds_no_secret_stays(text: str) -> None:
     assert logs.redact(text) == text
+
+
+def test_a_reader_that_has_gone_fails_nobody(stream: io.StringIO) -> None:
+    stream.close()
+    structlog.get_logger().error("pull.ended")
