@@ -23,6 +23,7 @@ from pancar_operator.control import ControlPlane
 from pancar_operator.manifests import ManifestError, load
 from pancar_operator.model import Manifests
 from pancar_operator.observe import Known
+from pancar_operator.plan import pool_of
 from pancar_operator.reconcile import Reconciler
 from pancar_proto import logs
 from pancar_relay.settings import Address, host_addresses, parse_address
@@ -87,7 +88,7 @@ class Up:
             certificate = _certificate(self._options, state)
             _require_free(self._options.http)
             self._announce(manifests, certificate)
-            self._known.declare(manifests)
+            self._declare(manifests)
             with state.socket() as path, contextlib.closing(self._log(state)) as log:
                 await self._serve(state, path, certificate, log)
 
@@ -140,13 +141,24 @@ class Up:
                     last = str(error)
                     self._screen.trouble(f"{error}\nNothing was changed; what ran keeps running.")
                 continue
-            before = self._known.cameras
-            self._known.declare(manifests)
-            after = self._known.cameras
+            before = self._known.placements
+            self._declare(manifests)
+            after = self._known.placements
             added, removed = len(after.keys() - before.keys()), len(before.keys() - after.keys())
             changed = sum(1 for key in after.keys() & before.keys() if after[key] is not before[key])
-            self._screen.say(f"Manifests read: {added} cameras added, {changed} changed, {removed} removed.")
+            self._screen.say(f"Manifests read. Cameras added: {added}, changed: {changed}, removed: {removed}.")
             last = ""
+
+    def _declare(self, manifests: Manifests) -> None:
+        self._known.declare(manifests)
+        served = self._known.default_pool
+        others = [str(key) for key, camera in manifests.cameras.items() if pool_of(camera, served) != served]
+        if others:
+            named = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+            self._screen.trouble(
+                f"The relay of this machine serves RelayPool {served}; what names another one in spec.poolRef is not "
+                f"pulled: {named} ({len(others)} in all)."
+            )
 
     async def _load_settled(self) -> Manifests:
         try:

@@ -59,6 +59,8 @@ class Known:
         self.changed = asyncio.Event()
         self.cameras: Mapping[Key, Camera] = {}
         self.pools: Mapping[Key, RelayPool] = {DEFAULT_POOL.key: DEFAULT_POOL}
+        # The pool of cameras that name none: it stays the same for as long as it is declared.
+        self.default_pool = DEFAULT_POOL.key
         self.placements: Mapping[Key, Placement] = {}
         self.relays: dict[str, KnownRelay] = {}
         self.reports: dict[Key, Report] = {}
@@ -68,6 +70,8 @@ class Known:
         """Replaces what is declared. What did not change stays the same object, so that comparing is cheap."""
         self.cameras = {key: _settled(camera, self.cameras.get(key)) for key, camera in manifests.cameras.items()}
         self.pools = dict(manifests.pools) or {DEFAULT_POOL.key: DEFAULT_POOL}
+        if self.default_pool not in self.pools:
+            self.default_pool = min(self.pools, key=lambda key: (key.name != DEFAULT_POOL.key.name, key))
         placements: dict[Key, Placement] = {}
         for key, camera in self.cameras.items():
             ref = camera.spec.source.credentials_ref
@@ -128,15 +132,14 @@ class Known:
         return Snapshot(
             cameras=self.cameras,
             pools=self.pools,
-            relays=tuple(known.relay for known in self.relays.values()),
+            relays=tuple(self._pooled(known.relay) for known in self.relays.values()),
             default_pool=self.default_pool,
             placed=placed,
         )
 
-    @property
-    def default_pool(self) -> Key:
-        """On one machine: the pool called "default" if there is one, else the first."""
-        return min(self.pools, key=lambda key: (key != DEFAULT_POOL.key, key.name != DEFAULT_POOL.key.name, key))
+    def _pooled(self, relay: Relay) -> Relay:
+        # Renaming a pool must not take the pictures away: the one relay of a machine was started for the old name.
+        return relay if relay.pool in self.pools else replace(relay, pool=self.default_pool)
 
     def _drop_reports(self, uids: Iterable[str]) -> None:
         gone = set(uids)

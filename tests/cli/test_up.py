@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime
+import hashlib
 import os
 import re
 import signal
@@ -206,3 +207,43 @@ async def test_wrong_options_are_explained(tmp_path: Path, arguments: tuple[str,
     code, output = await finished("up", tmp_path / "cameras.yaml", *arguments)
     assert code == REFUSED
     assert told in re.sub(r"[\s│]+", " ", output)
+
+
+async def test_edits_are_told_and_cameras_of_other_pools_too(up: Runs) -> None:
+    async with up(NOBODY) as run:
+        elsewhere = camera("police", "rtsp://127.0.0.1:9/a", poolRef={"name": "police"})
+        run.write([NOBODY, elsewhere])
+        await eventually(lambda: "added: 1, changed: 0, removed: 0" in run.output, "the edit was told")
+        assert re.search(r"serves RelayPool default/default.*not pulled: default/police \(1 in all\)", run.output)
+        assert set(await run.cameras()) == {"gate"}
+        run.write([camera("gate", "rtsp://127.0.0.1:9/other")])
+        await eventually(lambda: "added: 0, changed: 1, removed: 1" in run.output, "the edit was told")
+
+
+NETWORK = ("unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+
+
+async def test_https_with_a_certificate_of_its_own_beyond_loopback(tmp_path: Path) -> None:
+    """In a network of its own, so that the test listens nowhere else."""
+    probe = await asyncio.create_subprocess_exec(*NETWORK, "true", stderr=asyncio.subprocess.DEVNULL)
+    if await probe.wait() != 0:
+        pytest.skip("needs leave to make a network namespace (unshare) and ip (iproute2)")
+    manifest = tmp_path / "cameras.yaml"
+    manifest.write_text(dump([NOBODY]))
+    state = tmp_path / "state"
+    process = await asyncio.create_subprocess_exec(
+        *(*NETWORK, PANCAR, "up", manifest, "--state-dir", state, "--listen", "0.0.0.0:0"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    output = ""
+    async for line in process.stdout:
+        output += line.decode()
+        if found := LINK.search(output):
+            assert found[1].startswith("https://")
+            break
+    certificate = (state / "tls" / "certificate.pem").read_text()
+    fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).digest().hex(":").upper()
+    assert fingerprint in output
+    process.terminate()
+    assert await process.wait() == DONE
