@@ -96,17 +96,18 @@ async def _fail_at_times(server: Server, host: str, port: int) -> None:
         await asyncio.sleep(between(*_UP))
         server.vanish()
         await asyncio.sleep(between(*_AWAY))
-        while not await _returned(server, host, port):
+        await _listen_again(server, host, port)
+
+
+async def _listen_again(server: Server, host: str, port: int) -> None:
+    """Waits while somebody else has the port, which was anybody's in the meantime."""
+    while True:
+        try:
+            await server.listen(host, port)
+        except OSError:
             await asyncio.sleep(1)
-
-
-async def _returned(server: Server, host: str, port: int) -> bool:
-    """False while somebody else has the port, which was anybody's in the meantime."""
-    try:
-        await server.listen(host, port)
-    except OSError:
-        return False
-    return True
+        else:
+            return
 
 
 async def serve(arguments: argparse.Namespace, password: str | None) -> None:
