@@ -81,7 +81,8 @@ class Web:
 
     @web.middleware
     async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if (request.method, request.path) in PUBLIC:
+        method = "GET" if request.method == "HEAD" else request.method
+        if (method, request.path) in PUBLIC:
             return await handler(request)
         try:
             request[VIEWER] = self._viewer(request)

@@ -42,7 +42,7 @@ CACHED = 64
 
 # Of an offer's lines only these bear on the answer. Candidates are not among them: the relay is ICE-lite and sends to
 # where checks come from. Leaving the rest out spares aiortc's parser its quadratic parts.
-_SHAPE_LINE = re.compile(r"a=(?:group|mid|rtcp-mux|extmap|inactive|sendonly|recvonly|sendrecv)\b")
+_SHAPE_LINE = re.compile(r"a=(?:group|mid|rtcp-mux|inactive|sendonly|recvonly|sendrecv)\b")
 _FORMAT_LINE = re.compile(r"a=(rtpmap|fmtp|rtcp-fb):(\d{1,3}|\*) (.+)")
 _PORT = re.compile(r"(m=[^ ]+) [1-9][0-9]* ")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`{|}~0-9A-Za-z]{1,64}")
@@ -216,7 +216,7 @@ def _divide(text: str) -> tuple[str, list[_Transport]]:
             transports[-1].setup = line[8:].strip()
         elif line.startswith("a=fingerprint:"):
             transports[-1].fingerprints.append(line[14:].strip())
-        elif _SHAPE_LINE.match(line):
+        elif _SHAPE_LINE.match(line) or (line.startswith("a=extmap:") and (MID in line or PLAYOUT_DELAY in line)):
             kept.append(line)
     return "\r\n".join(kept + _h264_only(formats)) + "\r\n", transports
 
@@ -224,7 +224,8 @@ def _divide(text: str) -> tuple[str, list[_Transport]]:
 def _h264_only(lines: list[str]) -> list[str]:
     formats = [match for line in lines if (match := _FORMAT_LINE.fullmatch(line)) is not None]
     h264 = {m[2] for m in formats if m[1] == "rtpmap" and m[3].upper().startswith(f"H264/{CLOCK_RATE}")}
-    return [m[0] for m in formats if m[2] in h264 or (m[1] == "rtcp-fb" and m[2] == "*" and h264)]
+    # RFC 6184's own examples have blanks between parameters, which aiortc would take for parts of their names.
+    return [m[0].replace("; ", ";") for m in formats if m[2] in h264 or (m[1] == "rtcp-fb" and m[2] == "*" and h264)]
 
 
 # Browsers of one kind send offers of one shape: parsing it once saves half the CPU of reading an offer.

@@ -205,6 +205,15 @@ def test_an_extension_that_a_one_byte_header_cannot_hold_is_left_out() -> None:
     assert (shape.mid_extension, shape.playout_delay_extension) == (None, 5)
 
 
+def test_parameters_may_have_blanks_between_them() -> None:
+    assert read_offer(offer(VIDEO.replace("=1;", "=1; "))).shape.codecs[0].profile_level_id == "42e01f"
+
+
+def test_an_extension_that_is_none_of_ours_may_look_as_it_likes() -> None:
+    odd = "a=extmap:3/recvonly urn:ietf:params:rtp-hdrext:encrypt urn:ietf:params:rtp-hdrext:toffset 7\na=extmap:x\n"
+    assert read_offer(offer(VIDEO + odd)).shape.mid_extension == 4
+
+
 def test_two_offers_of_one_shape_keep_what_is_their_own() -> None:
     first = read_offer(offer())
     second = read_offer(offer(VIDEO.replace(":frag", ":other").replace("m=video 9", "m=video 50123")))
