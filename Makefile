@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 # Only what changed: the editable install finds the library beside the sources.
 $(VENV)/.engine: $(VENV)/.installed $(ENGINE_SOURCES)
-	$(BIN)/python -c 'import setuptools; setuptools.setup()' --quiet build_rust --inplace
+	$(BIN)/python -W ignore -c 'import setuptools; setuptools.setup()' --quiet build_rust --inplace
 	touch $@
 
 engine: $(VENV)/.engine
