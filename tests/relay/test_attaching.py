@@ -44,6 +44,17 @@ async def test_a_fault_is_reported_with_its_cause(relay: Relay) -> None:
     assert status.since.ToSeconds() > 0
 
 
+async def test_a_url_that_only_the_engine_refuses_is_one_cameras_fault(relay: Relay, camera: Cameras) -> None:
+    await relay.operator.desire(
+        assignment("rusak", "rtsp://192.0.2.1:99999/"),
+        assignment("taman", camera.urls[0]),
+        assignment("z", "rtsp://[/"),
+    )
+    await relay.operator.camera("taman", pb.CAMERA_STATE_LIVE)
+    for name in ("rusak", "z"):
+        assert (await relay.operator.camera(name, pb.CAMERA_STATE_OFFLINE)).reason == "Unreachable"
+
+
 async def test_without_its_operator_the_relay_serves_and_comes_back(
     start_relay: StartRelay, camera: Cameras, http: aiohttp.ClientSession
 ) -> None:

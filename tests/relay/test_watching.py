@@ -1,6 +1,7 @@
 """A viewer that is not ours (aiortc) watches real cameras through a real relay process."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -64,6 +65,11 @@ async def test_pictures_arrive_until_the_viewer_leaves(
     async with watching(http, relay, "taman") as (peer, location):
         pictures = await frames(peer, 20)
         assert {(picture.width, picture.height) for picture in pictures} == {(320, 180)}
+        async with http.get(f"{relay.url}/metrics", headers=relay.bearer(scope="metrics")) as response:
+            metrics = await response.text()
+        assert 'pancar_joins_total{outcome="connected"} 1.0' in metrics
+        assert 'pancar_camera_viewers{camera="taman",namespace="kota"} 1.0' in metrics
+        assert re.search(r'pancar_camera_packets_sent_total\{camera="taman",namespace="kota"\} [1-9]', metrics)
         async with http.delete(location, headers=relay.bearer(sub="somebody-else")) as response:
             assert response.status == 404
         async with http.delete(location, headers=relay.bearer()) as response:
