@@ -21,16 +21,18 @@ class Stats:
         self._taken = float("-inf")
         self._taking = asyncio.Lock()
 
-    async def take(self) -> EngineStats | None:
-        """A snapshot at most a second old; None when the engine does not answer."""
+    async def take(self, max_age: float = MAX_AGE) -> EngineStats | None:
+        """A snapshot that was taken `max_age` seconds before this call or later; None when the engine does not answer.
+        However many ask, one waits for the engine and the others share what it got."""
+        oldest = time.monotonic() - max_age
         async with self._taking:
-            if time.monotonic() - self._taken > MAX_AGE:
+            if self._taken < oldest:
+                self._taken = time.monotonic()
                 try:
                     self._latest = await asyncio.to_thread(self._engine.stats)
                 except TimeoutError:
                     log.error("engine.silent", heartbeat=self._engine.heartbeat())
                     self._latest = None
-                self._taken = time.monotonic()
             return self._latest
 
     def age(self) -> float:

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from pancar_proto.v1 import control_pb2 as pb
 from rigs.relay import DEAD, PASSWORD, Cameras, Relay, StartRelay, assignment
+from rigs.waiting import eventually
 from yarl import URL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -226,6 +227,7 @@ async def test_events_tell_what_happens_to_the_cameras(
             if event != "ping":
                 seen.append((event, data["name"], data.get("state")))
             if seen and seen[-1] == ("camera", "taman", "Live"):
+                assert data["lastFrameAge"] < 1.0
                 break
     assert ("gone", "mati", None) in seen
     assert "rahasia" not in {name for _, name, _ in seen}
@@ -317,3 +319,8 @@ async def test_a_busy_relay_asks_to_come_again(relay: Relay, camera: Cameras, ht
     # Those whose UDP never comes stop counting after a second, and nobody else is kept out.
     await asyncio.sleep(1.2)
     assert await post() == (201, None)
+
+    def reasons() -> set[str]:
+        return {event["reason"] for event in relay.events() if event["event"] == "session.ended"}
+
+    assert await eventually(reasons, "joins are given up", seconds=20.0) == {"HandshakeTimeout"}

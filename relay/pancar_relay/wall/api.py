@@ -16,7 +16,7 @@ from pancar_relay.desired import CameraKey
 from pancar_relay.errors import LinkRefusedError
 from pancar_relay.ingest.cameras import Cameras, View
 from pancar_relay.problems import HttpError, retry_after
-from pancar_relay.stats import Stats
+from pancar_relay.stats import MAX_AGE, Stats
 from pancar_relay.viewer.attempts import Attempts
 from pancar_relay.viewer.rights import Rights, Viewer
 from pancar_relay.viewer.whep import VIEWER
@@ -110,26 +110,29 @@ class Api:
                 await stream.send("expired", {})
                 return
             rest = min(WATCH, next_ping - time.monotonic(), viewer.expires - time.time())
-            for key in await stream.changed(max(0.0, rest)):
-                if viewer.may_watch(key):
-                    await self._tell(stream, key)
+            changed = [key for key in await stream.changed(max(0.0, rest)) if viewer.may_watch(key)]
+            if changed:
+                await self._tell(stream, changed)
             if time.monotonic() >= next_ping:
                 await stream.send("ping", {})
                 next_ping = time.monotonic() + PING
 
-    async def _tell(self, stream: "_EventStream", key: CameraKey) -> None:
-        view = self._cameras.view(key)
-        if view is None:
-            await stream.send("gone", {"namespace": key.namespace, "name": key.name})
-        else:
-            await stream.send("camera", camera_json(view, (await self._ages()).get(view.stream)))
+    async def _tell(self, stream: "_EventStream", changed: list[CameraKey]) -> None:
+        # Taken after the change: a camera just live again must not come with the age of its last frame before.
+        ages = await self._ages(max_age=0.0)
+        for key in changed:
+            view = self._cameras.view(key)
+            if view is None:
+                await stream.send("gone", {"namespace": key.namespace, "name": key.name})
+            else:
+                await stream.send("camera", camera_json(view, ages.get(view.stream)))
 
     async def _visible(self, viewer: Viewer) -> list[dict[str, Any]]:
         ages = await self._ages()
         return [camera_json(v, ages.get(v.stream)) for v in self._cameras.views() if viewer.may_watch(v.key)]
 
-    async def _ages(self) -> dict[int | None, float | None]:
-        stats = await self._stats.take()
+    async def _ages(self, max_age: float = MAX_AGE) -> dict[int | None, float | None]:
+        stats = await self._stats.take(max_age)
         if stats is None:
             return {}
         passed = self._stats.age()
