@@ -1,7 +1,8 @@
 """The relay process under `pancar up`: started, restarted when it dies, ended with `up`, whatever ends that.
 
 `Supervisor.run` is one of `up`'s tasks. What the relay writes goes to a log file of bounded size, its last words to the
-terminal if it dies.
+terminal if it dies. Beside the relay that runs, a successor is kept loaded: Python and the relay's libraries take one
+to three seconds to load, which viewers would wait for.
 """
 
 import asyncio
@@ -29,6 +30,8 @@ _END_SECONDS: Final = 5.0
 # A relay that ran so long is restarted at once again.
 _STEADY_SECONDS: Final = 60.0
 _BACKOFF_MAX: Final = 30.0
+# The successor loads when the relay itself has come up, so that it takes no time from that.
+_SUCCESSOR_SECONDS: Final = 2.0
 # A relay that dies so often before it attaches for the first time will not come up by itself.
 _FIRST_ATTEMPTS: Final = 2
 
@@ -70,6 +73,7 @@ class RelaySettings:
             "PANCAR_TLS_CERTIFICATE": str(self.certificate or ""),
             "PANCAR_TLS_KEY": str(self.key or ""),
             "PANCAR_LOG_FORMAT": "console",
+            "PANCAR_STANDBY": "1",
         }
         return {**os.environ, **variables}
 
@@ -78,6 +82,18 @@ class RelaySettings:
         port = urlsplit(endpoint.http_url).port or self.http.port
         media = parse_address(endpoint.media_addresses[0]).port if endpoint.media_addresses else self.media.port
         return replace(self, http=Address(self.http.host, port), media=Address(self.media.host, media))
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A relay process that has loaded itself and waits for a line on its standard input; it ends with that."""
+
+    uid: str
+    process: asyncio.subprocess.Process
+
+    def start(self) -> None:
+        if self.process.stdin is not None:
+            self.process.stdin.write(b"\n")
 
 
 class Supervisor:
@@ -89,14 +105,22 @@ class Supervisor:
         self._log = log
         self._tell = tell
         self.settled = False
+        self._attached = asyncio.Event()
+        self._successor: _Loaded | None = None
 
     async def run(self) -> None:
         """Raises RelayError for a relay that dies again and again before it ever attached."""
+        try:
+            await self._run()
+        finally:
+            if self._successor is not None:
+                await _end(self._successor.process)
+
+    async def _run(self) -> None:
         deaths = 0
         while True:
-            uid = str(uuid.uuid4())
             started = time.monotonic()
-            code = await self._one(uid)
+            code = await self._one()
             deaths = 1 if time.monotonic() - started > _STEADY_SECONDS else deaths + 1
             if not self.settled and deaths >= _FIRST_ATTEMPTS:
                 raise RelayError(f"The relay does not start ({_ending(code)}):\n{self._log.last_words()}")
@@ -110,26 +134,43 @@ class Supervisor:
         if not self.settled:
             self._settings = self._settings.settled(endpoint)
             self.settled = True
+        self._attached.set()
 
-    async def _one(self, uid: str) -> int:
+    async def _one(self) -> int:
         """One process from start to end; its exit code, negative for a signal."""
+        relay, self._successor = self._successor, None
+        if relay is None or relay.process.returncode is not None:
+            relay = await self._load()
+        self._attached.clear()
+        relay.start()
+        reading = asyncio.create_task(self._log.follow(relay.process.stdout))
+        preparing = asyncio.create_task(self._prepare())
+        try:
+            return await relay.process.wait()
+        finally:
+            preparing.cancel()
+            if relay.process.returncode is None:
+                await _end(relay.process)
+            await reading
+            self._known.forget(relay.uid)
+
+    async def _prepare(self) -> None:
+        await self._attached.wait()
+        await asyncio.sleep(_SUCCESSOR_SECONDS)
+        self._successor = await self._load()
+
+    async def _load(self) -> _Loaded:
+        uid = str(uuid.uuid4())
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid())),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=self._settings.environment(uid),
             # Ctrl-C goes to `up`, which ends the relay in good order.
             start_new_session=True,
         )
-        reading = asyncio.create_task(self._log.follow(process.stdout))
-        try:
-            return await process.wait()
-        finally:
-            if process.returncode is None:
-                await _end(process)
-            await reading
-            self._known.forget(uid)
+        return _Loaded(uid, process)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

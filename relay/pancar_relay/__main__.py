@@ -11,6 +11,7 @@ import ssl
 import sys
 import time
 from importlib.metadata import version
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -189,12 +190,26 @@ async def _run(settings: Settings) -> None:
         log.info("relay.stopped")
 
 
+def _started() -> bool:
+    """Waits for the line that starts a standby; False where its starter is gone."""
+    _call_itself("pancar-standby")
+    return bool(sys.stdin.buffer.readline())
+
+
+def _call_itself(name: str) -> None:
+    """The process's name in ps and top (proc_pid_comm), by which the relay and its standby are told apart."""
+    Path("/proc/self/comm").write_text(name)
+
+
 def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
     except SettingsError as error:
         print(f"pancar relay: {error}", file=sys.stderr)  # noqa: T201 - the log's format is among what failed
         return 2
+    if settings.standby and not _started():
+        return 0
+    _call_itself("pancar-relay")
     logs.configure(settings.log_format)
     structlog.contextvars.bind_contextvars(relay=settings.relay_uid)
     try:

@@ -52,6 +52,8 @@ class Settings:
     media_addresses: tuple[str, ...]
     tls: Tls | None
     log_format: LogFormat
+    # Wait, once loaded, for a line on standard input before anything is opened; end with it.
+    standby: bool
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -67,6 +69,7 @@ class Settings:
             media_addresses=_media_addresses(environment, media_listen),
             tls=_tls(environment, http_listen),
             log_format=_log_format(environment),
+            standby=bool(environment.get("PANCAR_STANDBY")),
         )
 
 

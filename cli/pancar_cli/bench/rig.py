@@ -158,10 +158,10 @@ async def _wait_live(relay: Relay, count: int, deadline: float) -> None:
 
 
 def _child(parent: int) -> int:
-    """The relay's pid: the only child of `pancar up`."""
+    """The relay's pid; `pancar up` keeps a standby beside it."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     for child in children:
-        if b"pancar_relay" in Path(f"/proc/{child}/cmdline").read_bytes():
+        if Path(f"/proc/{child}/comm").read_text().strip() == "pancar-relay":
             return int(child)
     raise BenchError("pancar up has no relay process")
 

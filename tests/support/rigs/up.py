@@ -120,20 +120,20 @@ class Up:
         await eventually(probe, f"camera {name} is no longer listed")
 
     def relays(self) -> list[int]:
-        """Process ids of the relays of this run."""
-        return [pid for pid, command in self._processes() if b"pancar_relay" in command]
+        """Process ids of the relays of this run, without the one that stands by."""
+        return [pid for pid, name in self._processes() if name == "pancar-relay"]
 
     def kill_relay(self) -> None:
         """kill -9."""
         (relay,) = self.relays()
         os.kill(relay, signal.SIGKILL)
 
-    def _processes(self) -> Iterator[tuple[int, bytes]]:
+    def _processes(self) -> Iterator[tuple[int, str]]:
         mark = f"{MARK}={self._environment[MARK]}".encode()
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    yield int(folder.name), (folder / "cmdline").read_bytes()
+                    yield int(folder.name), (folder / "comm").read_text().strip()
             except OSError:
                 continue
 
