@@ -25,21 +25,6 @@ CAMERA = ("namespace", "camera")
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What went out to the viewers of a stream."""
-
-    packets: int = 0
-    bytes: int = 0
-    resent: int = 0
-
-    def __add__(self, other: "Sent") -> "Sent":
-        return Sent(self.packets + other.packets, self.bytes + other.bytes, self.resent + other.resent)
-
-    def __sub__(self, other: "Sent") -> "Sent":
-        return Sent(self.packets - other.packets, self.bytes - other.bytes, self.resent - other.resent)
-
-
-@dataclass(frozen=True, slots=True)
 class Scrape:
     """All that one scrape shows, taken at one moment."""
 
@@ -48,7 +33,6 @@ class Scrape:
     joins: Mapping[str, int]
     sessions: int
     engine: EngineStats | None
-    sent: Mapping[int, Sent]
     attached: bool
 
 
@@ -58,36 +42,20 @@ class Metrics:
         self._sessions = sessions
         self._stats = stats
         self._attached = attached
-        self._viewers: dict[int, Sent] = {}
-        self._sent: dict[int, Sent] = {}
 
     async def render(self) -> bytes:
         """The text exposition."""
         stats = await self._stats.take()
-        if stats is not None:
-            self._add_up(stats)
         scrape = Scrape(
             views=self._cameras.views(),
             faults=dict(self._cameras.faults),
             joins=dict(self._sessions.outcomes),
             sessions=len(self._sessions),
             engine=stats,
-            sent=dict(self._sent),
             attached=self._attached(),
         )
         # Hundreds of cameras make thousands of lines: off the loop, which joins run in.
         return await asyncio.to_thread(exposition, scrape)
-
-    def _add_up(self, stats: EngineStats) -> None:
-        # Viewers come and go, and a counter must not fall: what each sent since the last scrape is added up.
-        viewers: dict[int, Sent] = {}
-        for v in stats.viewers:
-            now = viewers[v.viewer] = Sent(v.packets_sent, v.bytes_sent, v.packets_resent)
-            since = now - self._viewers.get(v.viewer, Sent())
-            self._sent[v.stream] = self._sent.get(v.stream, Sent()) + since
-        self._viewers = viewers
-        streams = {s.stream for s in stats.streams}
-        self._sent = {stream: sent for stream, sent in self._sent.items() if stream in streams}
 
 
 def exposition(scrape: Scrape) -> bytes:
@@ -141,11 +109,6 @@ class _Families(Collector):
             if stats.last_frame_age is not None:
                 age.add_metric(key, stats.last_frame_age)
         yield from (viewers, age)
-        for name, text, read_sent in _SENT_COUNTERS:
-            counter = CounterMetricFamily(name, text, labels=CAMERA)
-            for key, stats in rows:
-                counter.add_metric(key, read_sent(self._scrape.sent.get(stats.stream, Sent())))
-            yield counter
 
     def _engine(self, engine: EngineStats) -> Iterator[Metric]:
         yield CounterMetricFamily(
@@ -164,9 +127,7 @@ _STREAM_COUNTERS: list[tuple[str, str, Callable[[StreamStats], int]]] = [
     ("pancar_camera_key_frames", "Key frames received from the camera.", lambda s: s.key_frames),
     ("pancar_camera_bytes", "Bytes of H.264 received from the camera.", lambda s: s.bytes),
     ("pancar_camera_packets_lost", "RTP packets lost on the way from the camera.", lambda s: s.packets_lost),
-]
-_SENT_COUNTERS: list[tuple[str, str, Callable[[Sent], int]]] = [
-    ("pancar_camera_packets_sent", "RTP packets sent to the camera's viewers.", lambda s: s.packets),
-    ("pancar_camera_bytes_sent", "Bytes of sealed RTP sent to the camera's viewers.", lambda s: s.bytes),
-    ("pancar_camera_packets_resent", "RTP packets sent again on a viewer's NACK.", lambda s: s.resent),
+    ("pancar_camera_packets_sent", "RTP packets sent to the camera's viewers.", lambda s: s.packets_sent),
+    ("pancar_camera_bytes_sent", "Bytes of sealed RTP sent to the camera's viewers.", lambda s: s.bytes_sent),
+    ("pancar_camera_packets_resent", "RTP packets sent again on a viewer's NACK.", lambda s: s.packets_resent),
 ]
