@@ -7,6 +7,7 @@ ENGINE := relay/engine
 ENGINE_SOURCES := $(shell find $(ENGINE)/src -name '*.rs') $(ENGINE)/Cargo.toml $(ENGINE)/Cargo.lock
 PROTOS := $(shell find proto -name '*.proto')
 FUZZ_SECONDS ?= 60
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_WORKERS ?= 2
 
 .PHONY: all engine peers demo test lint format bench fuzz proto
@@ -15,7 +16,9 @@ all: $(VENV)/.engine
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Building $(VENV): first the Python packages, then the engine in Rust; a few minutes on a new machine"
 	test -x $(BIN)/python || python3 -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@# Without isolation, so that the engine is compiled once, by the setuptools-rust that builds it later on too.
+	$(PIP) 'setuptools>=80' setuptools-rust
+	$(PIP) --no-build-isolation --editable '.[dev]'
 	touch $@
 
 # Only what changed: the editable install finds the library beside the sources.
