@@ -240,3 +240,7 @@ def run_floor(
     """The floor under the fan-out's figures: seals (AES-128-GCM) and sends each frame's datagrams, whose sizes `frames`
     lists, to each target at `fps`, with sendmmsg of UDP_SEGMENT messages and nothing else. Returns packets sent, CPU
     seconds of the sending thread and seconds on the clock. Raises ValueError and OSError."""
+
+def run_ingest_floor(urls: list[str], seconds: float) -> tuple[int, float, float]:
+    """The floor under the ingest's figures: pulls every URL with retina alone and drops what comes. Returns frames, CPU
+    seconds of the pulling thread and seconds on the clock. Raises ValueError and OSError."""

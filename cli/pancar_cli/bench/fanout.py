@@ -7,16 +7,14 @@ sizes at the same pace to the same sockets.
 from __future__ import annotations
 
 import asyncio
-import json
 import struct
-import sys
 from collections.abc import Sequence
 
 import aiohttp
 from aiortc.rtcdtlstransport import RTCCertificate
 
 from pancar_cli.bench.figures import BenchError, Figure
-from pancar_cli.bench.rig import Cameras, Rig, rig
+from pancar_cli.bench.rig import Cameras, Rig, engine_floor, rig
 from pancar_cli.bench.viewer import LightViewer
 
 _SETTLE_S = 2.0
@@ -68,7 +66,8 @@ async def _measure(ready: Rig, count: int, seconds: float) -> list[Figure]:
             sent, cpu = await packets_sent(http, ready) - sent, ready.process.cpu() - cpu
             if sent == 0:
                 raise BenchError("the relay sent nothing")
-            floor = await _floor([viewer.address for viewer in audience], frames, ready.cameras.fps, seconds)
+            targets = [viewer.address for viewer in audience]
+            packets, floor_cpu, _ = await engine_floor("run_floor", targets, frames, ready.cameras.fps, seconds)
         finally:
             await asyncio.gather(*(viewer.leave(http) for viewer in audience))
     conditions: dict[str, float | int | str] = {
@@ -78,7 +77,7 @@ async def _measure(ready: Rig, count: int, seconds: float) -> list[Figure]:
         "seconds": seconds,
     }
     return [
-        Figure("fanout.cpu_us_per_packet", cpu / sent * 1e6, "µs", conditions, floor),
+        Figure("fanout.cpu_us_per_packet", cpu / sent * 1e6, "µs", conditions, floor_cpu / packets * 1e6),
         Figure("viewer.rss_kib", per_viewer / 1024, "KiB", conditions),
     ]
 
@@ -112,19 +111,3 @@ async def packets_sent(http: aiohttp.ClientSession, ready: Rig) -> int:
             raise BenchError(f"the relay's metrics: {response.status} {text}")
     lines = (line.split() for line in text.splitlines() if line.startswith("pancar_camera_packets_sent_total"))
     return sum(int(float(words[-1])) for words in lines)
-
-
-async def _floor(targets: list[tuple[str, int]], frames: list[list[int]], fps: int, seconds: float) -> float:
-    """CPU microseconds for each packet of the floor, run in a process of its own."""
-    code = (
-        "import json, sys; from pancar_relay._engine import run_floor;"
-        "targets, frames, fps, seconds = json.load(sys.stdin);"
-        "print(json.dumps(run_floor([tuple(t) for t in targets], frames, fps, seconds)))"
-    )
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=pipe, stdout=pipe)
-    output, _ = await process.communicate(json.dumps([targets, frames, fps, seconds]).encode())
-    if process.returncode != 0:
-        raise BenchError("the floor failed")
-    packets, cpu, _elapsed = json.loads(output)
-    return float(cpu / packets * 1e6)

@@ -1,4 +1,7 @@
-"""`ingest`: CPU and memory that a camera costs the relay while nobody watches."""
+"""`ingest`: CPU and memory that a camera costs the relay while nobody watches.
+
+The floor is retina alone, which pulls the same cameras and drops what comes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 
 from pancar_cli.bench.figures import Figure
-from pancar_cli.bench.rig import Cameras, rig
+from pancar_cli.bench.rig import Cameras, engine_floor, rig
 
 _SETTLE_S = 3.0
 
@@ -22,8 +25,10 @@ async def ingest(counts: Sequence[int], seconds: float) -> list[Figure]:
             await asyncio.sleep(seconds)
             cpu = ready.process.cpu() - cpu
             rss = ready.process.rss()
+            _, floor, elapsed = await engine_floor("run_ingest_floor", ready.urls(), seconds)
         conditions: dict[str, float | int | str] = {"cameras": count, "mbit_s": 2, "fps": 25, "seconds": seconds}
-        figures.append(Figure("ingest.cpu_ms_per_camera_s", cpu / seconds / count * 1e3, "ms", conditions))
+        each_floor = floor / elapsed / count * 1e3
+        figures.append(Figure("ingest.cpu_ms_per_camera_s", cpu / seconds / count * 1e3, "ms", conditions, each_floor))
         if smallest is None:
             smallest = (count, rss)
         elif count > smallest[0]:

@@ -64,10 +64,20 @@ class Rig:
     relay: Relay
     process: Process
     cameras: Cameras
+    # Of the synthetic cameras' RTSP server.
+    source_port: int
+
+    def urls(self) -> list[str]:
+        """The cameras' RTSP URLs."""
+        return [_url(self.source_port, index) for index in range(self.cameras.count)]
 
     def camera(self, index: int = 0) -> str:
         """A camera as WHEP and the API name it."""
         return f"{NAMESPACE}/camera-{index}"
+
+
+def _url(port: int, index: int) -> str:
+    return f"rtsp://127.0.0.1:{port}/{index}"
 
 
 def _manifests(port: int, count: int) -> str:
@@ -76,7 +86,7 @@ def _manifests(port: int, count: int) -> str:
             "apiVersion": "pancar.dev/v1alpha1",
             "kind": "Camera",
             "metadata": {"namespace": NAMESPACE, "name": f"camera-{index}"},
-            "spec": {"source": {"main": {"url": f"rtsp://127.0.0.1:{port}/{index}"}}},
+            "spec": {"source": {"main": {"url": _url(port, index)}}},
         }
         for index in range(count)
     ]
@@ -92,7 +102,7 @@ async def rig(cameras: Cameras) -> AsyncIterator[Rig]:
         try:
             up = _start_up(home, source.port, cameras.count)
             try:
-                yield await _attach(home, up, cameras)
+                yield await _attach(home, up, cameras, source.port)
             finally:
                 _end(up)
         finally:
@@ -124,7 +134,7 @@ def _start_up(home: Path, port: int, count: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - ourselves
 
 
-async def _attach(home: Path, up: subprocess.Popen[bytes], cameras: Cameras) -> Rig:
+async def _attach(home: Path, up: subprocess.Popen[bytes], cameras: Cameras, source_port: int) -> Rig:
     deadline = time.monotonic() + _START_TIMEOUT
     log = home / "up.log"
     while "/enter#" not in log.read_text(errors="replace"):
@@ -140,7 +150,7 @@ async def _attach(home: Path, up: subprocess.Popen[bytes], cameras: Cameras) -> 
     ).stdout.strip()
     relay = Relay(link.split("/enter#")[0], token)
     await _wait_live(relay, cameras.count, deadline)
-    return Rig(relay, Process(_child(up.pid)), cameras)
+    return Rig(relay, Process(_child(up.pid)), cameras, source_port)
 
 
 async def _wait_live(relay: Relay, count: int, deadline: float) -> None:
@@ -155,6 +165,20 @@ async def _wait_live(relay: Relay, count: int, deadline: float) -> None:
             if time.monotonic() > deadline:
                 raise BenchError(f"only {live} of {count} cameras became live")
             await asyncio.sleep(0.2)
+
+
+async def engine_floor(function: str, *arguments: object) -> list[float]:
+    """What a floor of the engine's returns, run in a process of its own. Raises BenchError."""
+    code = (
+        f"import json, sys; from pancar_relay._engine import {function};"
+        f"print(json.dumps({function}(*json.load(sys.stdin))))"
+    )
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=pipe, stdout=pipe)
+    output, _ = await process.communicate(json.dumps(arguments).encode())
+    if process.returncode != 0:
+        raise BenchError(f"{function} failed")
+    return [float(value) for value in json.loads(output)]
 
 
 def _child(parent: int) -> int:

@@ -242,6 +242,13 @@ impl Pulls {
     }
 }
 
+/// Whether the engine goes on.
+#[derive(PartialEq, Eq)]
+enum Open {
+    Yes,
+    No,
+}
+
 struct Shell {
     hub: Hub,
     out: Outbox,
@@ -273,7 +280,9 @@ async fn run(
         if alarm.deadline() != deadline {
             alarm.as_mut().reset(deadline);
         }
+        let mut readable = false;
         tokio::select! {
+            biased;
             command = commands.recv() => match command {
                 None | Some(Command::Close) => break,
                 Some(command) => shell.command(command),
@@ -281,12 +290,15 @@ async fn run(
             Some((stream, pull, message)) = frames.recv() => shell.message(stream, pull, message),
             ready = socket.readable() => {
                 ready?;
-                shell.receive(&socket, &mut inbox)?;
+                readable = true;
             },
             () = &mut alarm => {}
         }
         while let Ok((stream, pull, message)) = frames.try_recv() {
             shell.message(stream, pull, message);
+        }
+        if readable && shell.receive(&socket, &mut inbox, &mut commands)? == Open::No {
+            break;
         }
         shell.hub.timeout(Instant::now(), &mut shell.out);
         shell.out.flush();
@@ -395,23 +407,35 @@ impl Shell {
         }
     }
 
-    /// Takes the datagrams that wait, up to a bound.
-    fn receive(&mut self, socket: &UdpSocket, inbox: &mut Inbox) -> io::Result<()> {
+    /// Takes the datagrams that wait, up to a bound. Commands go first: a viewer's first STUN request follows the
+    /// answer to its offer, and is lost where it overtakes the command that admits the viewer.
+    fn receive(
+        &mut self,
+        socket: &UdpSocket,
+        inbox: &mut Inbox,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
+    ) -> io::Result<Open> {
         let fd = socket.as_raw_fd();
         for _ in 0..RECEIVE_TURNS {
+            while let Ok(command) = commands.try_recv() {
+                match command {
+                    Command::Close => return Ok(Open::No),
+                    command => self.command(command),
+                }
+            }
             let now = Instant::now();
             let (hub, out) = (&mut self.hub, &mut self.out);
             let take =
                 || inbox.receive(fd, |from, datagram| hub.datagram(from, datagram, now, out));
             match socket.try_io(Interest::READABLE, take) {
                 Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 // A peer's ICMP error, or a signal: nothing of it concerns the socket.
                 Err(e) if matches!(e.raw_os_error(), Some(libc::ECONNREFUSED | libc::EINTR)) => {}
                 Err(e) => return Err(e),
             }
         }
-        Ok(())
+        Ok(Open::Yes)
     }
 
     async fn close(mut self) {

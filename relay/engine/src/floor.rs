@@ -15,6 +15,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::transmit::{MAX_MESSAGE, MAX_SEGMENTS};
 
+pub mod ingest;
+
 /// What a run of the floor took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {

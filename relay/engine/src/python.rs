@@ -494,6 +494,23 @@ fn run_floor(
     ))
 }
 
+/// The floor under the ingest's figures: pulls every URL with retina and drops what comes, for `seconds`. Returns
+/// frames, CPU seconds and seconds on the clock.
+#[pyfunction]
+fn run_ingest_floor(py: Python<'_>, urls: Vec<String>, seconds: f64) -> PyResult<(u64, f64, f64)> {
+    let urls: Vec<Url> = urls
+        .iter()
+        .map(|url| camera_url(url))
+        .collect::<PyResult<_>>()?;
+    let duration = positive_seconds("seconds", seconds)?;
+    let usage = py.detach(|| floor::ingest::run(&urls, duration))?;
+    Ok((
+        usage.frames,
+        usage.cpu.as_secs_f64(),
+        usage.elapsed.as_secs_f64(),
+    ))
+}
+
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Engine>()?;
@@ -507,5 +524,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<VideoChanged>()?;
     module.add_class::<PullEnded>()?;
     module.add_function(wrap_pyfunction!(run_floor, module)?)?;
+    module.add_function(wrap_pyfunction!(run_ingest_floor, module)?)?;
     Ok(())
 }
