@@ -11,16 +11,17 @@ from dataclasses import field as plain_field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Annotated, Final, NamedTuple, Self, TypeVar, cast, dataclass_transform
+from typing import Annotated, Final, NamedTuple
 
-from pydantic import ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
-from pydantic.dataclasses import dataclass
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
+from pancar_operator.podtemplate import PodTemplate
+from pancar_operator.rules import KEYED_BY_TYPE, Unique, rule, schema
 from pancar_operator.values import (
+    POOL_NAME,
     Boolean,
     Clock,
+    ConditionType,
     DnsLabel,
     DnsName,
     HttpUrl,
@@ -28,7 +29,9 @@ from pancar_operator.values import (
     LabelKey,
     LabelValue,
     Line,
+    NamespaceGlob,
     Number,
+    Reason,
     RtspUrl,
     Sentence,
     TimeZone,
@@ -37,14 +40,6 @@ from pancar_operator.values import (
 API_VERSION: Final = "pancar.dev/v1alpha1"
 CREDENTIALS_LABEL: Final = "pancar.dev/credentials"
 DEFAULT_NAMESPACE: Final = "default"
-
-T = TypeVar("T")
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
-def _schema(cls: type[T]) -> type[T]:
-    config = ConfigDict(extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
-    return cast("type[T]", dataclass(frozen=True, slots=True, kw_only=True, config=config)(cls))
 
 
 class Key(NamedTuple):
@@ -87,6 +82,14 @@ class Exposure(StrEnum):
     LOAD_BALANCER = "LoadBalancer"
 
 
+class Truth(StrEnum):
+    """The status of a condition."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
 class Day(StrEnum):
     MONDAY = "Monday"
     TUESDAY = "Tuesday"
@@ -97,7 +100,7 @@ class Day(StrEnum):
     SUNDAY = "Sunday"
 
 
-@_schema
+@schema
 class Metadata:
     """What Kubernetes calls the object's metadata, as far as Pancar looks at it."""
 
@@ -113,7 +116,7 @@ class Metadata:
         return Key(self.namespace, self.name)
 
 
-@_schema
+@schema
 class CredentialsRef:
     """Points to the Secret with a camera's user name and password."""
 
@@ -126,7 +129,7 @@ class CredentialsRef:
     ]
 
 
-@_schema
+@schema
 class Stream:
     """One RTSP stream of a camera."""
 
@@ -140,7 +143,7 @@ class Stream:
     ] = Transport.AUTO
 
 
-@_schema
+@schema
 class Onvif:
     """The camera's ONVIF service."""
 
@@ -150,7 +153,7 @@ class Onvif:
     ]
 
 
-@_schema
+@schema
 class Source:
     """Where a camera's pictures come from."""
 
@@ -168,7 +171,7 @@ class Source:
     onvif: Annotated[Onvif | None, Field(description="The camera's ONVIF service, where it has one.")] = None
 
 
-@_schema
+@schema
 class Owner:
     """Whose camera it is."""
 
@@ -177,7 +180,7 @@ class Owner:
     contact: Annotated[Line | None, Field(description="How to reach the owner.")] = None
 
 
-@_schema
+@schema
 class Provider:
     """Who keeps the camera and its line in working order."""
 
@@ -187,7 +190,7 @@ class Provider:
     )
 
 
-@_schema
+@schema
 class Coordinates:
     """A place on earth, WGS 84."""
 
@@ -195,7 +198,7 @@ class Coordinates:
     longitude: Annotated[Number, Field(ge=-180, le=180, description="Degrees east.")]
 
 
-@_schema
+@schema
 class Location:
     """Where the camera stands."""
 
@@ -205,7 +208,7 @@ class Location:
     coordinates: Annotated[Coordinates | None, Field(description="Where on the map.")] = None
 
 
-@_schema
+@schema
 class PoolRef:
     """Points to the RelayPool that shall pull the camera."""
 
@@ -216,14 +219,14 @@ class PoolRef:
     ] = None
 
 
-@_schema
+@schema
 class Paused:
     """Present where the camera is paused for privacy: it is not pulled, and nobody sees it."""
 
     reason: Annotated[Sentence, Field(description="Why it is paused, as viewers read it.")]
 
 
-@_schema
+@schema
 class MaintenanceWindow:
     """A recurring time at which the camera may be down without an alarm."""
 
@@ -232,20 +235,17 @@ class MaintenanceWindow:
     days: Annotated[
         tuple[Day, ...],
         Field(max_length=7, description="Days on which it begins; every day where none is given."),
+        Unique(),
     ] = ()
     time_zone: Annotated[TimeZone, Field(description="Time zone of start and end.")] = "Asia/Jakarta"
     reason: Annotated[Line | None, Field(description="What is done then.")] = None
 
-    @model_validator(mode="after")
-    def _has_length(self) -> Self:
-        if self.start == self.end:
-            raise PydanticCustomError("window", "must not end at the minute it starts")
-        if len(set(self.days)) != len(self.days):
-            raise PydanticCustomError("window", "must not name a day twice")
-        return self
+    @rule("self.start != self.end", "must not end at the minute it starts")
+    def _has_length(self) -> bool:
+        return self.start != self.end
 
 
-@_schema
+@schema
 class CameraSpec:
     """What shall hold for a camera."""
 
@@ -266,16 +266,20 @@ class CameraSpec:
         Transcode,
         Field(description="Auto transcodes what browsers cannot play; Never reports such a stream as a fault."),
     ] = Transcode.AUTO
-    paused: Annotated[Paused | None, Field(description="The privacy switch: no pull, no pictures, a reason.")] = None
+    paused: Annotated[
+        Paused | None,
+        # Or Kubernetes would drop a `paused:` without a value, and show the camera.
+        Field(description="The privacy switch: no pull, no pictures, a reason.", json_schema_extra={"nullable": True}),
+    ] = None
     maintenance: Annotated[
         tuple[MaintenanceWindow, ...],
         Field(max_length=16, description="Recurring times at which the camera may be down without an alarm."),
     ] = ()
 
 
-@_schema
+@schema
 class Camera:
-    """A camera."""
+    """A camera: where its pictures come from, whose it is, and how it is pulled and watched."""
 
     metadata: Annotated[Metadata, Field(description="Name, namespace and labels.")]
     spec: Annotated[CameraSpec, Field(description="What shall hold for the camera.")]
@@ -285,7 +289,7 @@ class Camera:
         return self.metadata.key
 
 
-@_schema
+@schema
 class Autoscaling:
     """Bounds within which the number of relays follows the cameras."""
 
@@ -293,69 +297,163 @@ class Autoscaling:
     max: Annotated[Integer, Field(ge=1, le=1000, description="Most relays.")]
     headroom: Annotated[Integer, Field(ge=0, le=100, description="Per cent of the capacity kept free.")] = 20
 
-    @model_validator(mode="after")
-    def _has_room(self) -> Self:
-        if self.min > self.max:
-            raise PydanticCustomError("autoscaling", "must not have a min above its max")
-        return self
+    @rule("self.min <= self.max", "must not have a min above its max")
+    def _has_room(self) -> bool:
+        return self.min <= self.max
 
 
-@_schema
+@schema
 class RelayCapacity:
     """The measure of one relay."""
 
     cameras: Annotated[Integer, Field(ge=1, le=10_000, description="Cameras pulled.")] = 200
     viewers: Annotated[Integer, Field(ge=1, le=100_000, description="Viewers served.")] = 1000
-    egress_mbps: Annotated[Integer, Field(ge=1, description="Megabits a second sent to viewers.")] = 4000
+    egress_mbps: Annotated[Integer, Field(ge=1, le=1_000_000, description="Megabits a second sent to viewers.")] = 4000
     transcodes: Annotated[Integer, Field(ge=0, le=1000, description="Streams transcoded at once.")] = 4
 
 
-@_schema
+@schema
 class Media:
     """The relays' one media port."""
 
-    exposure: Annotated[Exposure, Field(description="What the one UDP port of a relay is exposed by.")] = (
-        Exposure.POD_IP
-    )
+    exposure: Annotated[
+        Exposure,
+        Field(
+            description="What the one UDP port of a relay is exposed by: the pod's own address, a port or the whole "
+            "network of its node, or a Service for each pod. HostPort and HostNetwork need a namespace whose pods may "
+            "be privileged."
+        ),
+    ] = Exposure.POD_IP
 
 
-@_schema
+@schema
 class RelayPoolSpec:
     """What shall hold for a pool of relays."""
 
-    replicas: Annotated[Integer | None, Field(ge=0, le=1000, description="Number of relays.")] = None
-    autoscaling: Annotated[Autoscaling | None, Field(description="Bounds of the number of relays.")] = None
+    replicas: Annotated[
+        Integer | None,
+        Field(ge=0, le=1000, description="Number of relays; one where neither it nor autoscaling is given."),
+    ] = None
+    autoscaling: Annotated[
+        Autoscaling | None,
+        Field(description="Lets the number of relays follow the cameras, within bounds; not together with replicas."),
+    ] = None
     namespaces: Annotated[
-        tuple[Annotated[str, Field(max_length=63)], ...],
+        tuple[NamespaceGlob, ...],
         Field(max_length=256, description="Namespaces whose cameras the pool takes; * stands for any characters."),
+        Unique(),
     ] = ("*",)
-    capacity: RelayCapacity = Field(default_factory=RelayCapacity, description="What one relay of the pool may carry.")
+    capacity: Annotated[RelayCapacity, Field(description="What one relay of the pool may carry.")] = RelayCapacity()
     site: Annotated[Line | None, Field(description="The place with its own network the relays stand in.")] = None
-    media: Media = Field(default_factory=Media, description="How viewers reach the relays' media port.")
+    media: Annotated[Media, Field(description="How viewers reach the relays' media port.")] = Media()
+    template: Annotated[
+        PodTemplate,
+        Field(
+            description="What the relays' pods have beyond what the operator gives them; without effect on one machine."
+        ),
+    ] = PodTemplate()
 
-    @model_validator(mode="after")
-    def _one_size(self) -> Self:
-        if self.replicas is not None and self.autoscaling is not None:
-            raise PydanticCustomError("size", "must not have both replicas and autoscaling")
-        return self
+    @rule("!(has(self.replicas) && has(self.autoscaling))", "must not have both replicas and autoscaling")
+    def _one_size(self) -> bool:
+        return self.replicas is None or self.autoscaling is None
 
     def takes(self, namespace: str) -> bool:
         return any(fnmatchcase(namespace, pattern) for pattern in self.namespaces)
 
 
-@_schema
+@schema
 class RelayPool:
     """Relays that are alike and share cameras among themselves."""
 
     metadata: Annotated[Metadata, Field(description="Name, namespace and labels.")]
-    spec: RelayPoolSpec = Field(default_factory=RelayPoolSpec, description="What shall hold for the pool.")
+    spec: Annotated[RelayPoolSpec, Field(description="What shall hold for the pool.")] = RelayPoolSpec()
+
+    @rule(POOL_NAME.cel("self.metadata.name"), POOL_NAME.says)
+    def _can_name_pods(self) -> bool:
+        return POOL_NAME.holds(self.metadata.name)
 
     @property
     def key(self) -> Key:
         return self.metadata.key
 
 
-@_schema
+@schema
+class StatusCondition:
+    """One aspect of an object's state, as Kubernetes' tools read it."""
+
+    type: Annotated[ConditionType, Field(description="What the condition is about.")]
+    status: Annotated[Truth, Field(description="Whether it holds; Unknown until something is known.")]
+    reason: Annotated[Reason, Field(description="Why, in one CamelCase word for programs.")]
+    message: Annotated[
+        str, Field(max_length=4096, description="Why, for a person: the cause and who mends it; may be empty.")
+    ]
+    last_transition_time: Annotated[datetime, Field(description="When status last changed.")]
+    observed_generation: Annotated[
+        Integer | None,
+        Field(ge=0, description="The metadata.generation that the condition speaks of."),
+    ] = None
+
+
+@schema
+class VideoStatus:
+    """What the main stream carries, as its parameter sets say."""
+
+    codec: Annotated[str, Field(max_length=32, description="The codec, as H264.")]
+    profile: Annotated[
+        str, Field(max_length=32, description="Profile of the codec; for H.264 its profile-level-id (RFC 6184, 8.1).")
+    ]
+    width: Annotated[Integer, Field(ge=0, le=65_535, description="Width in pixels.")]
+    height: Annotated[Integer, Field(ge=0, le=65_535, description="Height in pixels.")]
+    fps: Annotated[Number | None, Field(ge=0, description="Frames a second, where the stream declares them.")] = None
+
+
+@schema
+class CameraStatus:
+    """What the operator last saw of the camera; it is written when something changes, and only then."""
+
+    observed_generation: Annotated[
+        Integer | None,
+        Field(ge=0, description="The metadata.generation that the status speaks of."),
+    ] = None
+    conditions: Annotated[
+        tuple[StatusCondition, ...],
+        Field(
+            max_length=16,
+            description="Placed (on a relay), Connected (its stream is pulled), Ready (can be watched) and Paused.",
+            json_schema_extra=KEYED_BY_TYPE,
+        ),
+    ] = ()
+    pool: Annotated[
+        str | None, Field(max_length=317, description="Namespace and name of the RelayPool that takes the camera.")
+    ] = None
+    relay: Annotated[str | None, Field(max_length=253, description="The relay that pulls the camera.")] = None
+    video: Annotated[VideoStatus | None, Field(description="What the main stream carries.")] = None
+
+
+@schema
+class RelayPoolStatus:
+    """What the operator last saw of the pool."""
+
+    observed_generation: Annotated[
+        Integer | None,
+        Field(ge=0, description="The metadata.generation that the status speaks of."),
+    ] = None
+    conditions: Annotated[
+        tuple[StatusCondition, ...],
+        Field(
+            max_length=16,
+            description="What holds for the pool, as whether its relays are ready and a roll is done.",
+            json_schema_extra=KEYED_BY_TYPE,
+        ),
+    ] = ()
+    replicas: Annotated[Integer | None, Field(ge=0, le=1000, description="Relays that there are.")] = None
+    ready_replicas: Annotated[Integer | None, Field(ge=0, le=1000, description="Relays that serve.")] = None
+    selector: Annotated[
+        str | None, Field(max_length=1024, description="Label selector of the relays' pods, for the scale subresource.")
+    ] = None
+
+
+@schema
 class Secret:
     """A Secret of Kubernetes' own, of which Pancar reads the user name and the password."""
 

@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from pancar_operator.model import Camera, CameraState, Key, Report, Video
+from pancar_operator.model import Camera, CameraState, Key, Report, Truth, Video
 from pancar_operator.plan import Assignment, Plan, Unplaced, WhyNot
-
-
-class Truth(StrEnum):
-    TRUE = "True"
-    FALSE = "False"
-    UNKNOWN = "Unknown"
 
 
 class Condition(NamedTuple):

@@ -1,135 +1,153 @@
 """The constrained values that resources are made of: names, labels, camera URLs, texts for people.
 
-`model` builds its fields from these. Each validator's message says what is wanted and never repeats what it was given,
-because what it was given may be a password in the wrong place.
+`model` builds its fields from these. Each message says what is wanted and never repeats what it was given.
 """
 
-import ipaddress
-import re
-from collections.abc import Callable
 from typing import Annotated, Final
-from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, StrictBool, StrictFloat, StrictInt, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, WithJsonSchema
 
-_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-_LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
-_LABEL_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?")
-_PRINTABLE_ASCII: Final = re.compile(r"[\x21-\x7e]*")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
-_ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+from pancar_operator.rules import Pattern, Text
 
 URL_MAX: Final = 2048
 
-
-def _matching(kind: str, pattern: re.Pattern[str], wanted: str, longest: int) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if len(value) > longest or pattern.fullmatch(value) is None:
-            raise PydanticCustomError(kind, "must be {wanted}", {"wanted": wanted})
-        return value
-
-    return check
-
-
-def _printable(value: str) -> str:
-    if _CONTROL.search(value):
-        raise PydanticCustomError("control_character", "must not contain line breaks or control characters")
-    if not value.strip():
-        raise PydanticCustomError("blank", "must not be empty")
-    return value
+_LABEL: Final = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_SUBDOMAIN: Final = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+_LABEL_NAME: Final = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+_HOST: Final = "[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?"
+_PORT: Final = "0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_AMOUNT: Final = r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?"
+_CONTROL: Final = "[\\x00-\\x1f\\x7f-\\x9f\u2028\u2029]"
+# What Unicode counts as space and is no control character.
+_SPACE: Final = " \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 
 
-def _label_key(key: str) -> str:
-    prefix, slash, name = key.rpartition("/")
-    if slash and (len(prefix) > 253 or _SUBDOMAIN.fullmatch(prefix) is None):
-        raise PydanticCustomError("label_key", "the part before the slash must be a DNS name like pancar.dev")
-    if _LABEL_NAME.fullmatch(name) is None:
-        raise PydanticCustomError(
-            "label_key", "must be at most 63 letters, digits, '-', '_' or '.', beginning and ending alphanumeric"
-        )
-    return key
+def _ipv6() -> str:
+    """RFC 3986, 3.2.2: IPv6address."""
+    group, octet = "[0-9A-Fa-f]{1,4}", "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+    last = rf"({group}:{group}|{octet}(\.{octet}){{3}})"
+    before = ("", *(f"(({group}:){{0,{most}}}{group})?" for most in range(7)))
+    return "|".join(
+        [
+            f"({group}:){{6}}{last}",
+            *(f"{before[5 - count]}::({group}:){{{count}}}{last}" for count in range(5, -1, -1)),
+            f"{before[6]}::{group}",
+            f"{before[7]}::",
+        ]
+    )
 
 
-def _rtsp_url(url: str) -> str:
-    return _url(url, schemes=("rtsp",), example="rtsp://10.20.1.7/stream1")
-
-
-def _http_url(url: str) -> str:
-    return _url(url, schemes=("http", "https"), example="http://10.20.1.7/onvif/device_service")
-
-
-def _url(url: str, *, schemes: tuple[str, ...], example: str) -> str:
-    """`url` if it is one that can be dialled and that carries no user info (RFC 3986, 3.2.1)."""
-    _refuse_user_info(url)
-    if len(url) > URL_MAX:
-        raise PydanticCustomError("url_length", "must not be longer than {longest} characters", {"longest": URL_MAX})
-    if _PRINTABLE_ASCII.fullmatch(url) is None:
-        raise PydanticCustomError("url_characters", "must not contain spaces or characters beyond ASCII")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise PydanticCustomError("url", "is no URL: host or port cannot be read") from None
-    if parts.scheme == "rtsps" and "rtsp" in schemes:
-        raise PydanticCustomError("url_scheme", "must begin with rtsp://, as rtsps:// is not supported")
-    if parts.scheme not in schemes or not url.lower().startswith(f"{parts.scheme}://"):
-        wanted = " or ".join(f"{scheme}://" for scheme in schemes)
-        raise PydanticCustomError("url_scheme", "must begin with {wanted}", {"wanted": wanted})
-    if not _is_host(parts) or port == 0:
-        raise PydanticCustomError("url_host", "must name a host, like {example}", {"example": example})
-    if parts.fragment:
-        raise PydanticCustomError("url_fragment", "must not contain '#'; write it as %23 if the camera wants one")
-    return url
-
-
-def _refuse_user_info(url: str) -> None:
-    # Passwords with an unescaped "/", "?" or "#" end the authority early, so that a parser would see a strange port
-    # and no user info at all: hence a look at the raw text.
-    authority = re.match(r"(?i)[a-z][a-z0-9+.-]*://[^/?#]*@", url)
-    broken = re.match(r"(?i)[a-z][a-z0-9+.-]*://[^/?#@:\[\]]+:(?![0-9]*([/?#]|$))[^@]*@", url)
-    if authority or broken:
-        raise PydanticCustomError(
-            "url_user_info",
+def _url(*schemes: str, example: str, also_refused: tuple[Pattern, ...] = ()) -> Text:
+    """What can be dialled and carries no user info (RFC 3986, 3.2.1)."""
+    scheme = f"(?i:{'|'.join(schemes)})://"
+    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+    return Text(
+        # Passwords with an unescaped "/", "?" or "#" end the authority early, so that a parser would see a strange
+        # port and no user info at all: hence the second half.
+        Pattern(
             "must not contain a user name or password; put them in a Secret and name it in spec.source.credentialsRef",
-        )
+            r"^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*|[^/?#@:\[\]]+:[0-9]*[^0-9/?#@][^@]*)@",
+            refused=True,
+        ),
+        Pattern("must not contain spaces or characters beyond ASCII", r"[\x21-\x7e]*"),
+        *also_refused,
+        Pattern(f"must begin with {wanted}", f"{scheme}.*"),
+        Pattern(f"must name a host, like {example}", rf"{scheme}({_HOST}|\[[^/?#]*)([:/?#].*)?"),
+        Pattern("must not contain '#'; write it as %23 if the camera wants one", "#.", refused=True),
+        Pattern(
+            "is no URL: host or port cannot be read", rf"{scheme}({_HOST}|\[({_ipv6()})\])(:({_PORT})?)?([/?#].*)?"
+        ),
+    )
 
 
-def _is_host(parts: SplitResult) -> bool:
-    host = parts.hostname or ""
-    if parts.netloc.startswith("["):
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError:
-            return False
-        return True
-    return _HOST.fullmatch(host) is not None
-
+_RTSPS: Final = Pattern("must begin with rtsp://, as rtsps:// is not supported", "^(?i:rtsps)://", refused=True)
 
 DnsLabel = Annotated[
     str,
-    AfterValidator(_matching("dns_label", _LABEL, "at most 63 lower-case letters, digits or '-' (RFC 1123)", 63)),
+    Field(max_length=63),
+    Text(Pattern("must be at most 63 lower-case letters, digits or '-' (RFC 1123)", _LABEL)),
 ]
 DnsName = Annotated[
     str,
-    AfterValidator(
-        _matching("dns_name", _SUBDOMAIN, "lower-case letters, digits, '-' or '.', as in gate-2 (RFC 1123)", 253)
+    Field(max_length=253),
+    Text(Pattern("must be lower-case letters, digits, '-' or '.', as in gate-2 (RFC 1123)", _SUBDOMAIN)),
+]
+# Patterns of namespaces, as RelayPools take them.
+NamespaceGlob = Annotated[
+    str,
+    Field(max_length=63),
+    Text(
+        Pattern("must be a namespace of lower-case letters, digits or '-', or have * for some of them", "[a-z0-9*-]+")
     ),
 ]
-LabelKey = Annotated[str, AfterValidator(_label_key)]
+LabelKey = Annotated[
+    str,
+    Field(max_length=317),
+    Text(
+        Pattern("the part before the slash must be a DNS name like pancar.dev", f"(({_SUBDOMAIN})/)?[^/]*"),
+        Pattern("the part before the slash must not be longer than 253 characters", "^[^/]{254}.*/", refused=True),
+        Pattern(
+            "must be at most 63 letters, digits, '-', '_' or '.', beginning and ending alphanumeric",
+            f"([^/]*/)?{_LABEL_NAME}",
+        ),
+    ),
+]
 LabelValue = Annotated[
     str,
-    AfterValidator(_matching("label_value", _LABEL_VALUE, "at most 63 letters, digits, '-', '_' or '.', or empty", 63)),
+    Field(max_length=63),
+    Text(Pattern("must be at most 63 letters, digits, '-', '_' or '.', or empty", f"({_LABEL_NAME})?")),
 ]
-RtspUrl = Annotated[str, AfterValidator(_rtsp_url)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-Clock = Annotated[str, AfterValidator(_matching("clock", _CLOCK, "a time of day like 22:30", 5))]
-TimeZone = Annotated[str, AfterValidator(_matching("time_zone", _ZONE, "a time zone like Asia/Jakarta", 64))]
-Line = Annotated[str, StringConstraints(max_length=128), AfterValidator(_printable)]
-Sentence = Annotated[str, StringConstraints(max_length=512), AfterValidator(_printable)]
+RtspUrl = Annotated[
+    str, Field(max_length=URL_MAX), _url("rtsp", example="rtsp://10.20.1.7/stream1", also_refused=(_RTSPS,))
+]
+HttpUrl = Annotated[
+    str, Field(max_length=URL_MAX), _url("http", "https", example="http://10.20.1.7/onvif/device_service")
+]
+Clock = Annotated[
+    str, Field(max_length=5), Text(Pattern("must be a time of day like 22:30", "([01][0-9]|2[0-3]):[0-5][0-9]"))
+]
+TimeZone = Annotated[
+    str,
+    Field(max_length=64),
+    Text(Pattern("must be a time zone like Asia/Jakarta", "[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")),
+]
+_PRINTABLE: Final = Text(
+    Pattern("must not contain line breaks or control characters", _CONTROL, refused=True),
+    Pattern("must not be empty", f".*[^{_SPACE}].*"),
+)
+Line = Annotated[str, Field(max_length=128), _PRINTABLE]
+Sentence = Annotated[str, Field(max_length=512), _PRINTABLE]
+# Of metav1.Condition.
+ConditionType = Annotated[
+    str, Field(max_length=63), Text(Pattern("must be one CamelCase word like Ready", "[A-Z][A-Za-z0-9]*"))
+]
+Reason = Annotated[
+    str, Field(max_length=128), Text(Pattern("must be one CamelCase word like Live", "[A-Z][A-Za-z0-9]*"))
+]
+ResourceName = Annotated[
+    str, Field(max_length=63), Text(Pattern("must be a resource like cpu or memory", f"([^/]+/)?{_LABEL_NAME}"))
+]
+# Pods and Services are named after their pool, and Services' names begin with a letter (RFC 1035); the rest of the 63
+# characters is left for what Kubernetes appends.
+POOL_NAME: Final = Pattern(
+    "must have a name of at most 40 lower-case letters, digits or '-' that begins with a letter, because pods and "
+    "Services are named after it (metadata.name)",
+    "[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
+)
+
+
+def _written(amount: object) -> object:
+    return str(amount) if type(amount) is int else amount
+
+
+# An amount as Kubernetes writes them, with the schema that its own kinds have: a number or a text.
+Quantity = Annotated[
+    str,
+    Field(max_length=32),
+    Text(Pattern("must be an amount like 500m, 2 or 1Gi", _AMOUNT)),
+    BeforeValidator(_written),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "minimum": 0, "maxLength": 32, "pattern": f"^{_AMOUNT}$"}),
+]
 
 # Manifests are JSON in YAML's clothes: "5" is no number and 1 is no boolean, as with the API server.
 Integer = StrictInt

@@ -1,10 +1,10 @@
-"""The resources as a schema: what the CRDs will be made of."""
+"""The resources as a schema: what the CRDs are made of."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pancar_operator.model import Camera, RelayPool
+from pancar_operator.model import Camera, CameraStatus, RelayPool, RelayPoolStatus
 from pydantic import TypeAdapter, ValidationError
 
 
@@ -14,7 +14,7 @@ def properties(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any
             yield name, field, content
 
 
-@pytest.mark.parametrize("kind", [Camera, RelayPool])
+@pytest.mark.parametrize("kind", [Camera, CameraStatus, RelayPool, RelayPoolStatus])
 def test_every_field_is_described_and_in_camel_case(kind: type) -> None:
     found = list(properties(TypeAdapter(kind).json_schema(by_alias=True)))
     assert len(found) > 10
@@ -23,7 +23,7 @@ def test_every_field_is_described_and_in_camel_case(kind: type) -> None:
         assert field.isalnum(), f"{owner}.{field} is not in camelCase"
 
 
-@pytest.mark.parametrize("kind", [Camera, RelayPool])
+@pytest.mark.parametrize("kind", [Camera, CameraStatus, RelayPool, RelayPoolStatus])
 def test_unknown_fields_are_forbidden_everywhere(kind: type) -> None:
     schema = TypeAdapter(kind).json_schema(by_alias=True)
     for name, definition in {"": schema, **schema["$defs"]}.items():

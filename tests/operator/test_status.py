@@ -1,9 +1,21 @@
 """Conditions from plan and report."""
 
 import pytest
-from pancar_operator.model import Camera, CameraSpec, CameraState, Key, Metadata, Paused, Report, Source, Stream, Video
+from pancar_operator.model import (
+    Camera,
+    CameraSpec,
+    CameraState,
+    Key,
+    Metadata,
+    Paused,
+    Report,
+    Source,
+    Stream,
+    Truth,
+    Video,
+)
 from pancar_operator.plan import Assignment, Plan, Unplaced, Why, WhyNot
-from pancar_operator.status import Condition, Phase, Truth, conditions
+from pancar_operator.status import Condition, Phase, conditions
 
 KEY = Key("kota", "gate")
 POOL = Key("default", "default")
