@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_WORKERS ?= 2
 
-.PHONY: all engine peers demo test lint format bench fuzz proto
+.PHONY: all engine peers demo test lint format bench fuzz proto crds
 all: $(VENV)/.engine
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -49,6 +49,7 @@ lint: all
 	cd $(ENGINE) && cargo clippy --quiet --locked --all-targets -- --deny warnings
 	cd $(ENGINE) && cargo clippy --quiet --locked --all-targets --features python -- --deny warnings
 	$(BIN)/python tools/generate.py --check $(PROTOS)
+	$(BIN)/python tools/crds.py --check
 	$(BIN)/python tools/licences.py
 	@# Lock files and settings that name where packages are downloaded from stay out; Cargo.lock does not.
 	! git ls-files | grep -E '(^|/)(uv\.lock|poetry\.lock|package-lock\.json|pip\.conf|\.npmrc)$$'
@@ -67,3 +68,6 @@ fuzz: all
 
 proto: all
 	$(BIN)/python tools/generate.py $(PROTOS)
+
+crds: all
+	$(BIN)/python tools/crds.py
