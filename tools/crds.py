@@ -190,12 +190,17 @@ def _property(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str
 
 
 def _no_nulls(made: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Where null would be taken for absence, a nullable field keeps it, and this refuses it."""
-    nullable = [name for name, inner in made.get("properties", {}).items() if inner.get("nullable")]
-    return [
-        {"rule": f"!has(self.{name}) || self.{name} != null", "message": _NO_VALUE, "fieldPath": f".{name}"}
-        for name in nullable
-    ]
+    """Refuses null where it would be taken for absence: a nullable field keeps it, and this finds it.
+
+    To CEL, too, the field is absent then; but it counts among the fields that there are.
+    """
+    properties = made.get("properties", {})
+    nullable = [name for name, inner in properties.items() if inner.get("nullable")]
+    if not nullable:
+        return []
+    (field,) = nullable
+    present = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in properties)
+    return [{"rule": f"size(dyn(self)) == {present}", "message": _NO_VALUE, "fieldPath": f".{field}"}]
 
 
 def schema(kind: Kind) -> dict[str, Any]:

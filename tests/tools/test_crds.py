@@ -224,9 +224,11 @@ def test_expressions_are_evaluated_as_cel_does() -> None:
     value = {"min": 3, "max": 2, "name": "a\n"}
     assert evaluated('self.name.matches("^a") && !self.name.matches("^a$")', value)
     assert evaluated('self.min <= self.max ? "yes" : has(self.other) ? "perhaps" : "no"', value) == "no"
-    assert evaluated("!has(self.other) || self.other != null", value)
+    counted = "size(dyn(self)) == (has(self.min) ? 1 : 0) + (has(self.max) ? 1 : 0) + (has(self.name) ? 1 : 0)"
+    assert evaluated(counted, value)
+    assert not evaluated(counted, {"min": 1, "max": None})
     with pytest.raises(ValueError, match="not understood"):
-        evaluated("self.min + 1", value)
+        evaluated("self.min > 1", value)
 
 
 def test_the_chart_is_whole() -> None:

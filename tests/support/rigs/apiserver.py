@@ -21,8 +21,10 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "object": (dict,),
     "array": (list,),
 }
-_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|&&|\|\||!=|<=|[!?:()]|has\(self\.\w+\)|null|[\w.]+|\s+')
-_WORDS: Final = {"&&": " and ", "||": " or ", "!": " not ", "null": "None"}
+_TOKEN: Final = re.compile(
+    r'"(?:[^"\\]|\\.)*"|&&|\|\||[!=]=|<=|\(has\(self\.\w+\) \? 1 : 0\)|has\(self\.\w+\)|[!?:()+]|[\w.]+|\s+'
+)
+_WORDS: Final = {"&&": " and ", "||": " or ", "!": " not ", "dyn": ""}
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,11 @@ class _Self:
         return re.search(re.sub(r"\$$", r"\\Z", pattern), self._value) is not None
 
     def has(self, name: str) -> bool:
-        return name in self._value
+        # A null is as good as none, but counts.
+        return self._value.get(name) is not None
+
+    def __len__(self) -> int:
+        return len(self._value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Self) and self._value == other._value
@@ -169,7 +175,7 @@ def evaluated(expression: str, value: Any) -> Any:
             raise ValueError(f"not understood: {expression[at:]}")
         at = token.end()
         tokens.append(token[0])
-    return eval(_python(tokens), {"__builtins__": {}, "self": _Self(value)})  # noqa: S307 - our own rules
+    return eval(_python(tokens), {"__builtins__": {}, "self": _Self(value), "size": len})  # noqa: S307 - our own rules
 
 
 def _python(tokens: list[str]) -> str:
@@ -180,4 +186,6 @@ def _python(tokens: list[str]) -> str:
         return f"({yes}) if ({_python(tokens[:asked])}) else ({no})"
     spoken = (repr(json.loads(token)) if token.startswith('"') else token for token in tokens)
     translated = "".join(_WORDS.get(token, token) for token in spoken)
+    # True adds as 1.
+    translated = translated.replace(" ? 1 : 0", "")
     return re.sub(r"has\(self\.(\w+)\)", r"self.has('\1')", translated).strip()
