@@ -141,6 +141,8 @@ impl Engine {
         let thread = std::thread::Builder::new()
             .name("pancar-engine".into())
             .spawn(move || {
+                // retina spawns its TEARDOWN when a session is dropped: that wants the runtime's context.
+                let _context = runtime.enter();
                 let local = LocalSet::new();
                 if let Err(error) = local.block_on(&runtime, run(socket, inbox, theirs)) {
                     // The heartbeat stops with this thread, and liveness with it.

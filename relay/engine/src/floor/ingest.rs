@@ -30,6 +30,8 @@ pub fn run(urls: &[Url], duration: Duration) -> io::Result<Usage> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    // retina spawns its TEARDOWN when a session is dropped: that wants the runtime's context.
+    let _context = runtime.enter();
     LocalSet::new().block_on(&runtime, async {
         let frames = Rc::new(Cell::new(0u64));
         for url in urls {
