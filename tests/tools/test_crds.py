@@ -18,32 +18,14 @@ from typing import Any
 import crds
 import pytest
 import yaml
-from pancar_operator.marked import documents
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
+from rigs import chart
 from rigs.apiserver import evaluated, refusals
+from rigs.chart import CHART, GOOD, ROOT, WRONG
 
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts" / "pancar"
-CORPUS = ROOT / "tests" / "operator" / "manifests"
-WRONG = sorted((CORPUS / "wrong").glob("*.yaml"))
-GOOD = sorted((CORPUS / "good").iterdir())
 KINDS = {kind.name: kind for kind in crds.KINDS}
-
-
-def rendered(path: Path) -> dict[str, Any]:
-    """The CRD as Helm would render it where crds.install holds."""
-    lines = path.read_text().splitlines()
-    assert (lines[0], lines[-1]) == ("{{- if .Values.crds.install }}", "{{- end }}")
-    text = "\n".join(lines[1:-1])
-    assert "{{" not in text
-    assert "}}" not in text
-    made: dict[str, Any] = yaml.safe_load(text)
-    return made
-
-
-CRDS = {made["spec"]["names"]["kind"]: made for made in map(rendered, sorted(CHART.glob("templates/crds/*.yaml")))}
-SCHEMAS = {kind: made["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for kind, made in CRDS.items()}
+CRDS, SCHEMAS = chart.crds(), chart.schemas()
 each_kind = pytest.mark.parametrize("kind", sorted(KINDS))
 
 
@@ -181,31 +163,16 @@ def test_paths_of_columns_selectors_and_scale_lead_somewhere(kind: str) -> None:
         assert wanted in (None, found["type"]), path
 
 
-def objects(path: Path) -> Iterator[dict[str, Any]]:
-    for document in documents(path.read_text()):
-        value = document.value
-        if isinstance(value, dict):
-            items = value.get("items") if value.get("kind") == "List" else [value]
-            assert isinstance(items, list)
-            yield from items
-
-
 @pytest.mark.parametrize("path", WRONG, ids=lambda path: path.stem)
 def test_the_schema_refuses_the_same_manifests(path: Path) -> None:
-    text = path.read_text()
-    ((judge, said),) = re.findall(r"^# (API server|Not for the API server): (.+)$", text, flags=re.MULTILINE)
-    if said in ("kubectl reads no YAML of it", "kubectl finds no such kinds"):
+    verdict = chart.verdict(path)
+    if not verdict.readable:
         return
-    found = [
-        refusal
-        for body in objects(path)
-        if body["kind"] in SCHEMAS
-        for refusal in refusals(SCHEMAS[body["kind"]], body)
-    ]
+    bodies = [body for body in chart.objects(path) if body["kind"] in SCHEMAS]
+    found = [refusal for body in bodies for refusal in refusals(SCHEMAS[body["kind"]], body)]
     # A rule about the object as a whole names the field in its sentence.
-    named = {refusal.field or refusal.why.partition("(")[2].rstrip(")") for refusal in found}
-    assert named == (set(said.split(", ")) if judge == "API server" else set())
-    told = re.findall(r"^# \d+: (.+)$", text, flags=re.MULTILINE)
+    assert {refusal.field or refusal.why.partition("(")[2].rstrip(")") for refusal in found} == verdict.fields
+    told = chart.sentences(path)
     for refusal in found:
         if refusal.by_rule:
             assert any(line.endswith(f" {refusal.field} {refusal.why}".replace("  ", " ")) for line in told), refusal
@@ -213,7 +180,7 @@ def test_the_schema_refuses_the_same_manifests(path: Path) -> None:
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
 def test_the_schema_takes_the_same_manifests(path: Path) -> None:
-    bodies = [body for body in objects(path) if body["kind"] in SCHEMAS]
+    bodies = [body for body in chart.objects(path) if body["kind"] in SCHEMAS]
     assert bodies
     for body in bodies:
         without_status = {name: value for name, value in body.items() if name != "status"}
@@ -232,9 +199,10 @@ def test_expressions_are_evaluated_as_cel_does() -> None:
 
 
 def test_the_chart_is_whole() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    described = yaml.safe_load((CHART / "Chart.yaml").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert (chart["name"], chart["version"], chart["appVersion"]) == ("pancar", project["version"], project["version"])
+    assert described["name"] == project["name"]
+    assert {described["version"], described["appVersion"]} == {project["version"]}
     for made in CRDS.values():
         assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
         assert made["metadata"]["name"] == f"{made['spec']['names']['plural']}.{made['spec']['group']}"
