@@ -90,7 +90,7 @@ class Relay:
             # What lives as long as the process need not be looked at by every collection.
             gc.collect()
             gc.freeze()
-            log.info("relay.started", url=url, media=[str(Address(*address)) for address in self._media])
+            log.info("relay.started", url=url, media=",".join(str(Address(*address)) for address in self._media))
             await self._turn()
             await self._go_down(control)
         finally:

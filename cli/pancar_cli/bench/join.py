@@ -18,32 +18,38 @@ from pancar_cli.bench.rig import Cameras, rig
 from pancar_cli.bench.viewer import LightViewer
 
 _IDLE_S = 5.0
-_WARM_UP = 20
+_WARM_UP = 40
+# A relay that joins one viewer every now and then pays for waking up as much as for the join.
+_AT_ONCE = 8
 _DTLS_1_2 = 0xFEFD
 _DATAGRAM = 1500
 
 
 async def join(joins: int) -> list[Figure]:
-    """Measures `joins` viewers, one after the other; what the relay takes at rest is subtracted. Raises BenchError."""
+    """Measures `joins` viewers, a few at a time; what the relay takes at rest is subtracted. Raises BenchError."""
     certificate = RTCCertificate.generateCertificate()
     async with rig(Cameras()) as ready, aiohttp.ClientSession() as http:
 
-        async def come_and_go() -> None:
-            viewer = LightViewer(ready.relay, ready.camera(), certificate)
-            await viewer.join(http)
-            await viewer.leave(http)
+        async def come_and_go(times: int) -> None:
+            for _ in range(times):
+                viewer = LightViewer(ready.relay, ready.camera(), certificate)
+                await viewer.join(http)
+                await viewer.leave(http)
 
-        for _ in range(_WARM_UP):
-            await come_and_go()
+        async def wave(times: int) -> None:
+            await asyncio.gather(*(come_and_go(times // _AT_ONCE) for _ in range(_AT_ONCE)))
+
+        await wave(_WARM_UP)
         cpu = ready.process.cpu()
         await asyncio.sleep(_IDLE_S)
         at_rest = (ready.process.cpu() - cpu) / _IDLE_S
         cpu, since = ready.process.cpu(), time.monotonic()
-        for _ in range(joins):
-            await come_and_go()
+        await wave(joins)
         cpu = ready.process.cpu() - cpu - at_rest * (time.monotonic() - since)
     floor = _handshakes(joins, certificate)
-    return [Figure("join.cpu_ms", cpu / joins * 1e3, "ms", {"joins": joins, "gop_s": 2.0}, floor * 1e3)]
+    return [
+        Figure("join.cpu_ms", cpu / joins * 1e3, "ms", {"joins": joins, "at_once": _AT_ONCE, "gop_s": 2.0}, floor * 1e3)
+    ]
 
 
 def _handshakes(count: int, certificate: RTCCertificate) -> float:

@@ -182,12 +182,12 @@ class LightViewer:
         self._keepalive = asyncio.create_task(keep())
 
     @property
-    def address(self) -> tuple[str, int]:
-        """The (ip, port) that media comes to."""
+    def address(self) -> str:
+        """The "ip:port" that media comes to."""
         if self._ice.transport is None:
             raise JoinError("not joined")
         name = self._ice.transport.get_extra_info("sockname")
-        return str(name[0]), int(name[1])
+        return f"{name[0]}:{name[1]}"
 
     def unprotect(self, packet: bytes) -> bytes:
         """The RTP packet in an SRTP packet; raises pylibsrtp.Error where it is not authentic."""

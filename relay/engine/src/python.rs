@@ -476,15 +476,16 @@ impl Engine {
 #[pyfunction]
 fn run_floor(
     py: Python<'_>,
-    targets: Vec<(String, u16)>,
+    targets: Vec<String>,
     frames: Vec<Vec<usize>>,
     fps: f64,
     seconds: f64,
 ) -> PyResult<(u64, f64, f64)> {
     let targets: Vec<SocketAddr> = targets
         .iter()
-        .map(|(host, port)| parse_address(host, *port))
-        .collect::<PyResult<_>>()?;
+        .map(|target| target.parse())
+        .collect::<Result<_, _>>()
+        .map_err(|_| PyValueError::new_err("targets must be \"ip:port\""))?;
     let duration = positive_seconds("seconds", seconds)?;
     let usage = py.detach(|| floor::run(&targets, &frames, fps, duration))?;
     Ok((
