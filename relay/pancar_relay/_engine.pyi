@@ -234,12 +234,10 @@ class Engine:
     def close(self) -> None:
         """Ends all viewers and pulls, waiting at most two seconds for TEARDOWN; idempotent."""
 
-def run_floor(
-    targets: list[str], frames: list[list[int]], fps: float, seconds: float
-) -> tuple[int, float, float]:
+def run_floor(targets: list[str], frames: list[list[int]], fps: float, seconds: float) -> tuple[int, float, float]:
     """The floor under the fan-out's figures: seals (AES-128-GCM) and sends each frame's datagrams, whose sizes `frames`
-    lists, to each target ("ip:port") at `fps`, with sendmmsg of UDP_SEGMENT messages and nothing else. Returns packets sent, CPU
-    seconds of the sending thread and seconds on the clock. Raises ValueError and OSError."""
+    lists, to each target ("ip:port") at `fps`, with sendmmsg of UDP_SEGMENT messages and nothing else. Returns packets
+    sent, CPU seconds of the sending thread and seconds on the clock. Raises ValueError and OSError."""
 
 def run_ingest_floor(urls: list[str], seconds: float) -> tuple[int, float, float]:
     """The floor under the ingest's figures: pulls every URL with retina alone and drops what comes. Returns frames, CPU

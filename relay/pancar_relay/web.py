@@ -4,6 +4,7 @@ Everything wants a right but what `PUBLIC` lists. Every error is a problem docum
 headers. `__main__` makes and serves it.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -31,6 +32,8 @@ DETAILS = {
     405: "This address does not take that method.",
     413: f"The body is larger than {OFFER_LIMIT} bytes.",
 }
+# Seconds a request waits for the operator's first word, which comes within a tenth of one.
+RIGHTS_PATIENCE = 2.0
 HEADERS = {
     "Content-Security-Policy": content_security_policy(),
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -83,7 +86,10 @@ class Web:
     async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         method = "GET" if request.method == "HEAD" else request.method
         if (method, request.path) in PUBLIC:
+            if method == "POST":
+                await self._rights_known()
             return await handler(request)
+        await self._rights_known()
         try:
             request[VIEWER] = self._viewer(request)
         except TokenError as error:
@@ -92,6 +98,17 @@ class Web:
             challenge = {"WWW-Authenticate": "Bearer"}
             raise HttpError(401, f"A valid token is required: {error}.", headers=challenge) from error
         return await handler(request)
+
+    async def _rights_known(self) -> None:
+        """A relay that has just started knows no key yet; a 401 would send viewers away for good."""
+        if self._rights.known.is_set():
+            return
+        try:
+            async with asyncio.timeout(RIGHTS_PATIENCE):
+                await self._rights.known.wait()
+        except TimeoutError:
+            detail = "No operator has told this relay yet whom to admit."
+            raise HttpError(503, detail, headers={"Retry-After": "1"}) from None
 
     def _viewer(self, request: web.Request) -> Viewer:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")

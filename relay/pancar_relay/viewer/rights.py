@@ -4,6 +4,7 @@
 streams once a second. All of it takes `now` in seconds since the epoch.
 """
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ class Rights:
         self._keys: dict[str, tuple[str, EllipticCurvePublicKey]] = {}
         self._verified: OrderedDict[bytes, Viewer] = OrderedDict()
         self._used: set[bytes] = set()
+        # Set once the operator has said whom to admit: before that nobody is refused for good.
+        self.known = asyncio.Event()
 
     def update(self, access: Access) -> None:
         """Takes over the desired access; raises ValueError, changing nothing, for a key that is none."""
@@ -61,6 +64,7 @@ class Rights:
         self._verified.clear()
         # A used code is remembered until the operator, told of it, has forgotten it too.
         self._used &= {link.code_sha256 for link in access.links}
+        self.known.set()
 
     def verify(self, token: str, now: float) -> Viewer:
         """Raises TokenError for anything but a token of ours that is valid now."""

@@ -17,7 +17,7 @@ export const MEANING = Object.freeze({
   "signal-lost": "No new picture arrives.",
   offline: "The camera cannot be reached.",
   paused: "The camera is paused for privacy.",
-  "not-allowed": "Your link does not open this camera.",
+  "not-allowed": "Your access does not cover this camera, or has ended.",
 });
 
 /** A camera's reason in two or three words, for tiles without room for its message. */
