@@ -505,6 +505,23 @@ class Relay:
     draining: bool = False
 
 
+class Why(StrEnum):
+    """Why a camera came to its relay."""
+
+    NEW = "New"
+    RELAY_GONE = "RelayGone"
+    RELAY_DRAINING = "RelayDraining"
+    RELAY_FULL = "RelayFull"
+    POOL_CHANGED = "PoolChanged"
+
+
+class Assignment(NamedTuple):
+    """The relay a camera is on, by its uid."""
+
+    relay: str
+    why: Why
+
+
 @plain(frozen=True, slots=True)
 class Snapshot:
     """All that a plan is made from."""
@@ -514,8 +531,8 @@ class Snapshot:
     relays: tuple[Relay, ...]
     # The pool of cameras that name none.
     default_pool: Key
-    # Where the plan before put each camera, by the relay's uid.
-    placed: Mapping[Key, str] = plain_field(default_factory=dict)
+    # The assignments of the plan before.
+    placed: Mapping[Key, Assignment] = plain_field(default_factory=dict)
 
 
 class CameraState(StrEnum):

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from pancar_operator.access import Access
 from pancar_operator.model import (
     DEFAULT_NAMESPACE,
+    Assignment,
     Camera,
     Key,
     Manifests,
@@ -128,7 +129,7 @@ class Known:
                 del leaving[uid]
         return min((since + DETACHED_GRACE - now for since in leaving.values()), default=None)
 
-    def snapshot(self, placed: Mapping[Key, str]) -> Snapshot:
+    def snapshot(self, placed: Mapping[Key, Assignment]) -> Snapshot:
         return Snapshot(
             cameras=self.cameras,
             pools=self.pools,

@@ -1,34 +1,26 @@
 """Which relay pulls which camera: `plan(snapshot)`, pure, called by `reconcile` and by whoever asks "what if".
 
 Placement is sticky: a camera stays where it is while its relay is there, in the right pool, not draining and not over
-capacity. What has to be placed goes by weighted rendezvous hashing to one of the relays of its pool that have room, so
-that even a plan from nothing moves little when relays come or go. Cameras are served in the order of their names; each
-assignment, and each camera left over, carries its reason.
+capacity; it keeps its very `Assignment` then, so that what did not change is told by identity. What has to be placed
+goes to the first relay after it on a hash ring, unless that one has its share of the load already; what is left after
+that fills the relays with the least load. So load is even, and even a plan from nothing puts most cameras where the
+last one did. Where there is too little room, cameras are served in the order of their names. Each camera left over
+carries its reason.
 """
 
-import math
+import struct
+from bisect import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import blake2b
-from operator import itemgetter
+from hashlib import shake_128
+from heapq import heapify, heapreplace
 from typing import Final, NamedTuple
 
-from pancar_operator.model import Camera, Key, Relay, RelayPool, Snapshot
+from pancar_operator.model import Assignment, Camera, Key, Relay, RelayPool, Snapshot, Why
 
-_BITS: Final = 64
-_MASK: Final = (1 << _BITS) - 1
-
-
-class Why(StrEnum):
-    """Why a camera is on its relay."""
-
-    KEPT = "Kept"
-    NEW = "New"
-    RELAY_GONE = "RelayGone"
-    RELAY_DRAINING = "RelayDraining"
-    RELAY_FULL = "RelayFull"
-    POOL_CHANGED = "PoolChanged"
+# Points on the ring of a relay of its pool's full capacity: the more, the more cameras find their first relay open.
+_POINTS: Final = 32
 
 
 class WhyNot(StrEnum):
@@ -38,11 +30,6 @@ class WhyNot(StrEnum):
     NAMESPACE_NOT_TAKEN = "NamespaceNotTaken"
     NO_RELAY = "NoRelay"
     NO_CAPACITY = "NoCapacity"
-
-
-class Assignment(NamedTuple):
-    relay: str
-    why: Why
 
 
 class Unplaced(NamedTuple):
@@ -63,40 +50,34 @@ class Plan:
 
     assignments: Mapping[Key, Assignment] = field(default_factory=dict)
     unplaced: Mapping[Key, Unplaced] = field(default_factory=dict)
+    # In the order of the cameras' names.
     moves: tuple[Move, ...] = ()
 
 
 def plan(snapshot: Snapshot) -> Plan:
     """The plan for a snapshot; the order of its cameras, pools and relays does not matter."""
-    fleets = _fleets(snapshot.pools, snapshot.relays)
-    assignments: dict[Key, Assignment] = {}
-    unplaced: dict[Key, Unplaced] = {}
-    homeless: list[tuple[Key, _Fleet]] = []
-    for key, camera in sorted(snapshot.cameras.items(), key=itemgetter(0)):
-        wanted = pool_of(camera, snapshot.default_pool)
-        fleet = fleets.get(wanted)
-        if fleet is None:
-            unplaced[key] = Unplaced(WhyNot.POOL_NOT_FOUND, wanted)
-        elif not fleet.takes(key.namespace):
-            unplaced[key] = Unplaced(WhyNot.NAMESPACE_NOT_TAKEN, wanted)
-        elif (kept := fleet.keep(snapshot.placed.get(key))) is not None:
-            assignments[key] = kept
-        else:
-            homeless.append((key, fleet))
+    fleets = _fleets(snapshot)
+    assignments, unplaced = _gather(snapshot, fleets)
+    for fleet in fleets.values():
+        if fleet.overfull:
+            _turn_out(fleet, assignments)
     moves: list[Move] = []
     pool_of_relay = {relay.uid: relay.pool for relay in snapshot.relays}
-    for key, fleet in homeless:
-        current = snapshot.placed.get(key)
-        if (target := fleet.place(key)) is not None:
-            why = _why_moved(current, fleet, pool_of_relay)
-            assignments[key] = Assignment(target, why)
-            if current is not None:
-                moves.append(Move(key, current, target, why))
-        elif (kept := fleet.keep_draining(current)) is not None:
-            assignments[key] = kept
-        else:
-            unplaced[key] = Unplaced(WhyNot.NO_CAPACITY if fleet.rooms else WhyNot.NO_RELAY, fleet.pool.key)
-    return Plan(assignments, unplaced, tuple(moves))
+    for fleet in fleets.values():
+        homeless = sorted(fleet.homeless)
+        targets = fleet.take(homeless)
+        for key in homeless:
+            current = fleet.homeless[key]
+            if (target := targets.get(key)) is not None:
+                why = _why_moved(current, fleet, pool_of_relay)
+                assignments[key] = Assignment(target, why)
+                if current is not None:
+                    moves.append(Move(key, current.relay, target, why))
+            elif current is not None and fleet.keeps(current.relay):
+                assignments[key] = current
+            else:
+                unplaced[key] = Unplaced(WhyNot.NO_CAPACITY if fleet.rooms else WhyNot.NO_RELAY, fleet.pool.key)
+    return Plan(assignments, unplaced, tuple(sorted(moves)))
 
 
 def pool_of(camera: Camera, default: Key) -> Key:
@@ -105,116 +86,132 @@ def pool_of(camera: Camera, default: Key) -> Key:
     return default if ref is None else Key(ref.namespace or default.namespace, ref.name)
 
 
-def _why_moved(current: str | None, fleet: "_Fleet", pool_of_relay: Mapping[str, Key]) -> Why:
-    if current is None:
-        return Why.NEW
-    if current not in pool_of_relay:
-        return Why.RELAY_GONE
-    if pool_of_relay[current] != fleet.pool.key:
-        return Why.POOL_CHANGED
-    return Why.RELAY_DRAINING if current in fleet.draining else Why.RELAY_FULL
-
-
-class _Fleet:
-    """The relays of one pool and the room that each of them has left."""
-
-    def __init__(self, pool: RelayPool, relays: Iterable[Relay]) -> None:
-        self.pool = pool
-        self.rooms: dict[str, int] = {}
-        self.draining: dict[str, int] = {}
-        open_relays: list[tuple[int, str]] = []
-        for relay in sorted(relays, key=lambda relay: relay.uid):
-            room = capacity(pool, relay)
-            if relay.draining:
-                self.draining[relay.uid] = room
-            else:
-                self.rooms[relay.uid] = room
-                open_relays.append((room, relay.uid))
-        self._rendezvous = _Rendezvous(open_relays)
-        self._kept = {uid: Assignment(uid, Why.KEPT) for uid in (*self.rooms, *self.draining)}
-        self._taken: dict[str, bool] = {}
-
-    def takes(self, namespace: str) -> bool:
-        taken = self._taken.get(namespace)
-        if taken is None:
-            taken = self._taken[namespace] = self.pool.spec.takes(namespace)
-        return taken
-
-    def keep(self, uid: str | None) -> Assignment | None:
-        """Takes a place on the relay the camera is on already, if it may stay there."""
-        return self._kept[uid] if uid is not None and _take(self.rooms, uid) else None
-
-    def keep_draining(self, uid: str | None) -> Assignment | None:
-        """The same on a relay that is draining, for a camera that nobody else can take."""
-        return self._kept[uid] if uid is not None and _take(self.draining, uid) else None
-
-    def place(self, camera: Key) -> str | None:
-        """Takes a place on the relay that hashing prefers among those with room."""
-        point = _hash(str(camera))
-        while (uid := self._rendezvous.best(point)) is not None:
-            if _take(self.rooms, uid):
-                return uid
-            self._rendezvous.remove(uid)
-        return None
-
-
-def _take(rooms: dict[str, int], uid: str) -> bool:
-    room = rooms.get(uid, 0)
-    if room > 0:
-        rooms[uid] = room - 1
-    return room > 0
-
-
-class _Rendezvous:
-    """Weighted rendezvous hashing: of all relays the one with the greatest weight / -ln(u), u its hash with the camera.
-
-    Among relays of equal weight that order is the order of the hashes themselves, so only the best of each weight is
-    scored. The hash of a pair is a product of two 64-bit hashes: hashing each pair properly takes twenty times longer.
-    """
-
-    def __init__(self, relays: Iterable[tuple[int, str]]) -> None:
-        self._weights: dict[int, tuple[list[str], list[int]]] = {}
-        self._weight_of: dict[str, int] = {}
-        for weight, uid in relays:
-            uids, salts = self._weights.setdefault(weight, ([], []))
-            uids.append(uid)
-            salts.append(_hash(uid) | 1)
-            self._weight_of[uid] = weight
-
-    def best(self, point: int) -> str | None:
-        found: str | None = None
-        greatest = -1.0
-        for weight, (uids, salts) in self._weights.items():
-            hashes = [point * salt & _MASK for salt in salts]
-            top = max(hashes)
-            # 52 bits, so that u stays below 1 as a float.
-            score = weight / -math.log(((top >> 12) + 0.5) / (1 << 52))
-            if score > greatest:
-                found, greatest = uids[hashes.index(top)], score
-        return found
-
-    def remove(self, uid: str) -> None:
-        weight = self._weight_of.pop(uid)
-        uids, salts = self._weights[weight]
-        index = uids.index(uid)
-        del uids[index], salts[index]
-        if not uids:
-            del self._weights[weight]
-
-
 def capacity(pool: RelayPool, relay: Relay) -> int:
     """Cameras a relay may pull: what its pool allows, or less where it says so itself."""
     allowed = pool.spec.capacity.cameras
     return min(allowed, relay.cameras) if relay.cameras else allowed
 
 
-def _fleets(pools: Mapping[Key, RelayPool], relays: Sequence[Relay]) -> dict[Key, _Fleet]:
-    members: dict[Key, list[Relay]] = {key: [] for key in pools}
-    for relay in relays:
+def _fleets(snapshot: Snapshot) -> dict[Key, "_Fleet"]:
+    members: dict[Key, list[Relay]] = {key: [] for key in snapshot.pools}
+    for relay in snapshot.relays:
         if relay.pool in members:
             members[relay.pool].append(relay)
-    return {key: _Fleet(pool, members[key]) for key, pool in pools.items()}
+    return {key: _Fleet(pool, members[key]) for key, pool in snapshot.pools.items()}
 
 
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=_BITS // 8).digest(), "big")
+def _gather(snapshot: Snapshot, fleets: Mapping[Key, "_Fleet"]) -> tuple[dict[Key, Assignment], dict[Key, Unplaced]]:
+    """Who stays where he is, and who is taken by no pool; all others become homeless in their pool's fleet.
+
+    Runs over all cameras at every change.
+    """
+    assignments: dict[Key, Assignment] = {}
+    unplaced: dict[Key, Unplaced] = {}
+    placed, default = snapshot.placed, snapshot.default_pool
+    default_fleet = fleets.get(default)
+    for key, camera in snapshot.cameras.items():
+        fleet = default_fleet if camera.spec.pool_ref is None else fleets.get(pool_of(camera, default))
+        if fleet is None:
+            unplaced[key] = Unplaced(WhyNot.POOL_NOT_FOUND, pool_of(camera, default))
+        elif key.namespace not in fleet.taken and not fleet.takes(key.namespace):
+            unplaced[key] = Unplaced(WhyNot.NAMESPACE_NOT_TAKEN, fleet.pool.key)
+        elif (current := placed.get(key)) is not None and (load := fleet.loads.get(current.relay)) is not None:
+            fleet.loads[current.relay] = load + 1
+            assignments[key] = current
+        else:
+            fleet.homeless[key] = current
+    return assignments, unplaced
+
+
+def _turn_out(fleet: "_Fleet", assignments: dict[Key, Assignment]) -> None:
+    """Makes those homeless whom their relay has no room for any more."""
+    residents: dict[str, list[Key]] = {uid: [] for uid in fleet.overfull}
+    for key, (uid, _) in assignments.items():
+        if uid in residents:
+            residents[uid].append(key)
+    for uid, keys in residents.items():
+        for key in sorted(keys)[fleet.rooms[uid] :]:
+            fleet.homeless[key] = assignments.pop(key)
+        fleet.loads[uid] = fleet.rooms[uid]
+
+
+def _why_moved(current: Assignment | None, fleet: "_Fleet", pool_of_relay: Mapping[str, Key]) -> Why:
+    if current is None:
+        return Why.NEW
+    if current.relay not in pool_of_relay:
+        return Why.RELAY_GONE
+    if pool_of_relay[current.relay] != fleet.pool.key:
+        return Why.POOL_CHANGED
+    return Why.RELAY_DRAINING if current.relay in fleet.draining else Why.RELAY_FULL
+
+
+class _Fleet:
+    """The relays of one pool, with the cameras they have and those that look for one."""
+
+    def __init__(self, pool: RelayPool, relays: Iterable[Relay]) -> None:
+        self.pool = pool
+        self.rooms: dict[str, int] = {}
+        self.draining: dict[str, int] = {}
+        for relay in sorted(relays, key=lambda relay: relay.uid):
+            (self.draining if relay.draining else self.rooms)[relay.uid] = capacity(pool, relay)
+        # Cameras that stay on each relay that is not draining.
+        self.loads = dict.fromkeys(self.rooms, 0)
+        # The others, with where they were.
+        self.homeless: dict[Key, Assignment | None] = {}
+        # Namespaces that `takes` was asked for and took.
+        self.taken: set[str] = set()
+
+    @property
+    def overfull(self) -> list[str]:
+        return [uid for uid, load in self.loads.items() if load > self.rooms[uid]]
+
+    def takes(self, namespace: str) -> bool:
+        taken = self.pool.spec.takes(namespace)
+        if taken:
+            self.taken.add(namespace)
+        return taken
+
+    def take(self, cameras: Sequence[Key]) -> dict[Key, str]:
+        """A relay for as many of the cameras as there is room for."""
+        room = sum(self.rooms.values()) - sum(self.loads.values())
+        found = cameras[:room]
+        return _spread(found, self.rooms, self.loads, _POINTS / self.pool.spec.capacity.cameras) if found else {}
+
+    def keeps(self, uid: str) -> bool:
+        """Takes a place on a draining relay, for a camera that is on it and that nobody else can take."""
+        room = self.draining.get(uid, 0)
+        if room > 0:
+            self.draining[uid] = room - 1
+        return room > 0
+
+
+def _spread(cameras: Sequence[Key], rooms: Mapping[str, int], loads: dict[str, int], density: float) -> dict[Key, str]:
+    """A relay for each camera; there must be room for all. `density` is points on the ring for one camera of room."""
+    total, room = sum(loads.values()) + len(cameras), sum(rooms.values())
+    shares = {uid: total * weight // room for uid, weight in rooms.items()}
+    owners: dict[int, str] = {}
+    for uid, weight in rooms.items():
+        owners.update(dict.fromkeys(_points(uid, max(1, round(weight * density))), uid))
+    ring = sorted(owners)
+    targets: dict[Key, str] = {}
+    left: list[Key] = []
+    for key in cameras:
+        uid = owners[ring[bisect(ring, *_points(str(key), 1)) % len(ring)]]
+        if loads[uid] < shares[uid]:
+            loads[uid] += 1
+            targets[key] = uid
+        else:
+            left.append(key)
+    # As seats are given out by Sainte-Laguë: in proportion to weight, however small the numbers.
+    emptiest = [((loads[uid] + 0.5) / weight, uid) for uid, weight in rooms.items()]
+    heapify(emptiest)
+    for key in left:
+        _, uid = emptiest[0]
+        loads[uid] += 1
+        heapreplace(emptiest, ((loads[uid] + 0.5) / rooms[uid], uid))
+        targets[key] = uid
+    return targets
+
+
+def _points(text: str, count: int) -> tuple[int, ...]:
+    return struct.unpack(f"!{count}Q", shake_128(text.encode()).digest(8 * count))

@@ -5,15 +5,17 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from itertools import compress, filterfalse
+from operator import is_not
 from typing import Final, NamedTuple
 
 import structlog
 
 from pancar_operator.control import ControlPlane
-from pancar_operator.model import Key
+from pancar_operator.model import Assignment, Camera, Key, Report
 from pancar_operator.observe import Known
-from pancar_operator.plan import Plan, plan
-from pancar_operator.status import Conditions, statuses
+from pancar_operator.plan import Plan, Unplaced, plan
+from pancar_operator.status import Conditions, conditions
 from pancar_operator.steps import Observed, diff
 
 QUIET: Final = 0.05
@@ -30,6 +32,23 @@ class Transition(NamedTuple):
     after: Conditions | None
 
 
+class _Seen(NamedTuple):
+    """What the conditions of the cameras were last made from."""
+
+    cameras: Mapping[Key, Camera] = {}
+    assignments: Mapping[Key, Assignment] = {}
+    unplaced: Mapping[Key, Unplaced] = {}
+    reports: Mapping[Key, Report] = {}
+
+    def changed(self, now: "_Seen") -> set[Key]:
+        """The cameras of which anything is another object than before, came or went."""
+        keys: set[Key] = set()
+        for old, new in zip(self, now, strict=True):
+            keys.update(compress(new, map(is_not, map(old.get, new), new.values())))
+            keys.update(filterfalse(new.__contains__, old))
+        return keys
+
+
 class Reconciler:
     """Keeps what the last plan said, which is what makes the next one sticky."""
 
@@ -37,8 +56,9 @@ class Reconciler:
         self._known = known
         self._control = control
         self._tell = tell
+        self._seen = _Seen()
         self.plan = Plan()
-        self.statuses: Mapping[Key, Conditions] = {}
+        self.statuses: dict[Key, Conditions] = {}
 
     async def run(self) -> None:
         """Never ends by itself."""
@@ -50,20 +70,30 @@ class Reconciler:
         """One round; harmless where nothing changed."""
         self._known.expire()
         self._control.retain(self._known.relays)
-        placed = {key: assignment.relay for key, assignment in self.plan.assignments.items()}
-        self.plan = plan(self._known.snapshot(placed))
+        self.plan = plan(self._known.snapshot(self.plan.assignments))
         for move in self.plan.moves:
             _log.info("camera.moved", camera=str(move.camera), source=move.source, target=move.target, why=move.why)
         steps = diff(self.plan, Observed(self._known.placements, self._control.holdings()))
         self._control.apply(steps, self._known.access)
-        before, self.statuses = self.statuses, statuses(self._known.cameras, self.plan, self._known.reports)
-        transitions = [
-            Transition(key, before.get(key), self.statuses.get(key))
-            for key in sorted(before.keys() | self.statuses.keys())
-            if before.get(key) != self.statuses.get(key)
-        ]
+        transitions = self._transitions()
         if transitions:
             self._tell(transitions)
+
+    def _transitions(self) -> list[Transition]:
+        """Makes conditions anew where they may have changed; at ten thousand cameras all would take too long."""
+        known, planned = self._known, self.plan
+        now = _Seen(dict(known.cameras), planned.assignments, planned.unplaced, dict(known.reports))
+        before, self._seen = self._seen, now
+        transitions = []
+        for key in sorted(before.changed(now)):
+            old = self.statuses.pop(key, None)
+            camera = now.cameras.get(key)
+            new = None if camera is None else conditions(camera, planned, now.reports.get(key))
+            if new is not None:
+                self.statuses[key] = new
+            if new != old:
+                transitions.append(Transition(key, old, new))
+        return transitions
 
     async def _change(self) -> None:
         """Waits for something to change and then for quiet, or for a detached relay's time to end."""

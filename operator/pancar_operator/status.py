@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from pancar_operator.model import Camera, CameraState, Key, Report, Truth, Video
-from pancar_operator.plan import Assignment, Plan, Unplaced, WhyNot
+from pancar_operator.model import Assignment, Camera, CameraState, Key, Report, Truth, Video
+from pancar_operator.plan import Plan, Unplaced, WhyNot
 
 
 class Condition(NamedTuple):
@@ -56,11 +56,6 @@ _NOT_PLACED: Final[Mapping[WhyNot, str]] = {
     WhyNot.NO_CAPACITY: "All relays of RelayPool {pool} are full. Whoever runs Pancar adds a relay or raises "
     "spec.capacity.cameras.",
 }
-
-
-def statuses(cameras: Mapping[Key, Camera], plan: Plan, reports: Mapping[Key, Report]) -> dict[Key, Conditions]:
-    """The conditions of all cameras."""
-    return {key: conditions(camera, plan, reports.get(key)) for key, camera in cameras.items()}
 
 
 def conditions(camera: Camera, plan: Plan, report: Report | None) -> Conditions:

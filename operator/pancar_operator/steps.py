@@ -58,23 +58,36 @@ class Observed:
 
 
 def diff(plan: Plan, observed: Observed) -> list[Step]:
-    """The steps that may be taken now, releases first."""
-    steps: list[Step] = []
-    holders: dict[Key, set[str]] = {}
+    """The steps that may be taken now, releases first. Runs over all cameras at every change."""
+    releases: list[Step] = []
+    updates: list[Step] = []
+    # Cameras that another relay than their own has still.
+    held_elsewhere: set[Key] = set()
+    assigned, declared = plan.assignments, observed.declared
+    right = 0
     for uid, holding in observed.relays.items():
-        for key in holding.held.union(holding.desired):
-            assigned = plan.assignments.get(key)
-            if assigned is None or assigned.relay != uid:
-                holders.setdefault(key, set()).add(uid)
-                if key in holding.desired:
-                    steps.append(Release(uid, key))
-    for key, (uid, _) in plan.assignments.items():
-        relay = observed.relays.get(uid)
-        if relay is None:
-            continue
-        wanted, known = observed.declared[key], relay.desired.get(key)
-        if known is None and key not in holders:
-            steps.append(Assign(uid, key, wanted))
-        elif known is not None and known is not wanted and known != wanted:
-            steps.append(Update(uid, key, wanted))
-    return steps
+        for key, known in holding.desired.items():
+            current = assigned.get(key)
+            if current is None or current.relay != uid:
+                held_elsewhere.add(key)
+                releases.append(Release(uid, key))
+                continue
+            right += 1
+            wanted = declared[key]
+            if known is not wanted and known != wanted:
+                updates.append(Update(uid, key, wanted))
+        for key in holding.held.difference(holding.desired):
+            current = assigned.get(key)
+            if current is None or current.relay != uid:
+                held_elsewhere.add(key)
+    if right == len(assigned):
+        return releases + updates
+    return releases + updates + _assigns(plan, observed, held_elsewhere)
+
+
+def _assigns(plan: Plan, observed: Observed, held_elsewhere: set[Key]) -> list[Step]:
+    return [
+        Assign(uid, key, observed.declared[key])
+        for key, (uid, _) in plan.assignments.items()
+        if key not in held_elsewhere and (relay := observed.relays.get(uid)) is not None and key not in relay.desired
+    ]

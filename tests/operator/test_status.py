@@ -2,6 +2,7 @@
 
 import pytest
 from pancar_operator.model import (
+    Assignment,
     Camera,
     CameraSpec,
     CameraState,
@@ -13,8 +14,9 @@ from pancar_operator.model import (
     Stream,
     Truth,
     Video,
+    Why,
 )
-from pancar_operator.plan import Assignment, Plan, Unplaced, Why, WhyNot
+from pancar_operator.plan import Plan, Unplaced, WhyNot
 from pancar_operator.status import Condition, Phase, conditions
 
 KEY = Key("kota", "gate")

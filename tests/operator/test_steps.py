@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pancar_operator.model import Camera, CameraSpec, Key, Metadata, Placement, Source, Stream
-from pancar_operator.plan import Assignment, Plan, Why
+from pancar_operator.model import Assignment, Camera, CameraSpec, Key, Metadata, Placement, Source, Stream, Why
+from pancar_operator.plan import Plan
 from pancar_operator.steps import Assign, Holding, Observed, Release, Step, Update, diff
 
 RELAYS = ("a", "b", "c")
