@@ -1,10 +1,12 @@
 //! The engine's thread: moves bytes between the socket, the pulls and the hub. Decides nothing.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::pin::pin;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as sync};
 use std::thread::JoinHandle;
@@ -26,8 +28,6 @@ use crate::media::Negotiated;
 use crate::rtsp;
 use crate::socket::{self, Inbox, Outbox};
 
-/// Frames that may wait for the loop; beyond, the pull waits and the camera's TCP with it.
-const FRAMES: usize = 256;
 /// Datagram batches taken before frames get their turn.
 const RECEIVE_TURNS: usize = 8;
 /// How long TEARDOWN of the cameras is waited for at the end.
@@ -212,21 +212,23 @@ impl Drop for Engine {
 }
 
 /// The pulls that run, by stream.
+#[derive(Default)]
 struct Pulls {
     running: HashMap<u64, (u64, AbortHandle)>,
-    outlet: rtsp::Outlet,
     group: Arc<SessionGroup>,
 }
 
 impl Pulls {
-    fn start(&mut self, request: rtsp::Request) {
+    /// Each message goes straight to the shell, which nobody else has borrowed while a pull runs.
+    fn start(&mut self, request: rtsp::Request, shell: Weak<RefCell<Shell>>) {
         self.stop(request.stream);
         let (stream, pull) = (request.stream, request.pull);
-        let task = tokio::task::spawn_local(rtsp::pull(
-            request,
-            Arc::clone(&self.group),
-            self.outlet.clone(),
-        ));
+        let out = move |message| {
+            if let Some(shell) = shell.upgrade() {
+                shell.borrow_mut().message(stream, pull, message);
+            }
+        };
+        let task = tokio::task::spawn_local(rtsp::pull(request, Arc::clone(&self.group), out));
         self.running.insert(stream, (pull, task.abort_handle()));
     }
 
@@ -256,6 +258,8 @@ struct Shell {
     out: Outbox,
     pulls: Pulls,
     random: SystemRandom,
+    shared: Arc<Shared>,
+    me: Weak<RefCell<Shell>>,
 }
 
 async fn run(
@@ -263,22 +267,22 @@ async fn run(
     mut commands: mpsc::UnboundedReceiver<Command>,
     shared: Arc<Shared>,
 ) -> io::Result<()> {
-    let (outlet, mut frames) = mpsc::channel(FRAMES);
-    let mut shell = Shell {
-        hub: Hub::new(Instant::now(), ntp_now()),
-        out: Outbox::new(&socket)?,
-        pulls: Pulls {
-            running: HashMap::new(),
-            outlet,
-            group: Arc::default(),
-        },
-        random: SystemRandom::new(),
-    };
+    let out = Outbox::new(&socket)?;
+    let shell = Rc::new_cyclic(|me| {
+        RefCell::new(Shell {
+            hub: Hub::new(Instant::now(), ntp_now()),
+            out,
+            pulls: Pulls::default(),
+            random: SystemRandom::new(),
+            shared,
+            me: Weak::clone(me),
+        })
+    });
     let socket = UdpSocket::from_std(socket.into())?;
     let mut inbox = Inbox::default();
-    let mut alarm = pin!(sleep_until(shell.hub.deadline().into()));
+    let mut alarm = pin!(sleep_until(Instant::now().into()));
     loop {
-        let deadline = shell.hub.deadline().into();
+        let deadline = shell.borrow().hub.deadline().into();
         if alarm.deadline() != deadline {
             alarm.as_mut().reset(deadline);
         }
@@ -287,30 +291,24 @@ async fn run(
             biased;
             command = commands.recv() => match command {
                 None | Some(Command::Close) => break,
-                Some(command) => shell.command(command),
+                Some(command) => shell.borrow_mut().command(command),
             },
-            Some((stream, pull, message)) = frames.recv() => shell.message(stream, pull, message),
             ready = socket.readable() => {
                 ready?;
                 readable = true;
             },
             () = &mut alarm => {}
         }
-        while let Ok((stream, pull, message)) = frames.try_recv() {
-            shell.message(stream, pull, message);
-        }
+        let mut shell = shell.borrow_mut();
         if readable && shell.receive(&socket, &mut inbox, &mut commands)? == Open::No {
             break;
         }
-        shell.hub.timeout(Instant::now(), &mut shell.out);
-        shell.out.flush();
-        shared.publish(shell.hub.events());
-        shared.beat.store(
-            shared.started.elapsed().as_millis() as u64,
-            Ordering::Relaxed,
-        );
+        shell.turn();
     }
-    shell.close().await;
+    let teardown = shell.borrow_mut().close();
+    // Lets the aborted tasks drop their sessions, which begins their TEARDOWN.
+    tokio::task::yield_now().await;
+    let _ = tokio::time::timeout(TEARDOWN, teardown.await_teardown()).await;
     Ok(())
 }
 
@@ -324,7 +322,7 @@ impl Shell {
                 self.pulls.stop(id);
                 hub.close_stream(id, now, out);
             }
-            Command::Pull(request) => self.pulls.start(request),
+            Command::Pull(request) => self.pulls.start(request, Weak::clone(&self.me)),
             Command::StopPull(id) => self.pulls.stop(id),
             Command::AddViewer {
                 viewer,
@@ -375,6 +373,16 @@ impl Shell {
         }
     }
 
+    /// What is due, and what was gathered since the last turn.
+    fn turn(&mut self) {
+        self.hub.timeout(Instant::now(), &mut self.out);
+        self.out.flush();
+        self.shared.publish(self.hub.events());
+        let beat = self.shared.started.elapsed().as_millis() as u64;
+        self.shared.beat.store(beat, Ordering::Relaxed);
+    }
+
+    /// Takes what a pull gives, and sends on at once.
     fn message(&mut self, stream: u64, pull: u64, message: rtsp::Message) {
         if !self.pulls.current(stream, pull) {
             return;
@@ -407,6 +415,7 @@ impl Shell {
                 });
             }
         }
+        self.turn();
     }
 
     /// Takes the datagrams that wait, up to a bound. Commands go first: a viewer's first STUN request follows the
@@ -440,16 +449,15 @@ impl Shell {
         Ok(Open::Yes)
     }
 
-    async fn close(mut self) {
+    /// Says goodbye to all; what is returned tells when the cameras have been told.
+    fn close(&mut self) -> Arc<SessionGroup> {
         let now = Instant::now();
         for stream in self.hub.stream_stats() {
             self.pulls.stop(stream.stream);
             self.hub.close_stream(stream.stream, now, &mut self.out);
         }
         self.out.flush();
-        // Lets the aborted tasks drop their sessions, which begins their TEARDOWN.
-        tokio::task::yield_now().await;
-        let _ = tokio::time::timeout(TEARDOWN, self.pulls.group.await_teardown()).await;
+        Arc::clone(&self.pulls.group)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Runs as a task on the engine's thread. Waiting and trying again is the caller's: a pull never reconnects.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,6 @@ use retina::client::{
     SessionOptions, SetupOptions, TcpTransportOptions, Transport, UdpTransportOptions,
 };
 use retina::codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
 
@@ -45,8 +45,6 @@ pub enum Message {
     },
 }
 
-pub type Outlet = mpsc::Sender<(u64, u64, Message)>;
-
 struct Failure {
     fault: Fault,
     detail: String,
@@ -61,22 +59,17 @@ impl Failure {
     }
 }
 
-/// Runs the pull to its end; the last message is `Ended`.
-pub async fn pull(request: Request, group: Arc<SessionGroup>, out: Outlet) {
-    let (stream, id) = (request.stream, request.pull);
-    let failure = match run(&request, group, &out).await {
-        Ok(()) => return,
-        Err(failure) => failure,
-    };
-    let ended = Message::Ended {
-        fault: failure.fault,
-        detail: failure.detail,
-    };
-    // A closed outlet means the engine is closing: nobody is left to tell.
-    let _ = out.send((stream, id, ended)).await;
+/// Runs the pull to its end and gives `out` what comes, as it comes; the last message is `Ended`.
+pub async fn pull(request: Request, group: Arc<SessionGroup>, out: impl Fn(Message)) {
+    let Err(Failure { fault, detail }) = run(&request, group, &out).await;
+    out(Message::Ended { fault, detail });
 }
 
-async fn run(request: &Request, group: Arc<SessionGroup>, out: &Outlet) -> Result<(), Failure> {
+async fn run(
+    request: &Request,
+    group: Arc<SessionGroup>,
+    out: &impl Fn(Message),
+) -> Result<Infallible, Failure> {
     let late = || {
         let seconds = request.connect_timeout.as_secs_f32();
         Failure::new(Fault::Timeout, format!("no answer within {seconds} s"))
@@ -117,13 +110,7 @@ async fn run(request: &Request, group: Arc<SessionGroup>, out: &Outlet) -> Resul
         }
         for message in pictures.take(&frame)? {
             (newest, patience) = (Instant::now(), request.stall_timeout);
-            if out
-                .send((request.stream, request.pull, message))
-                .await
-                .is_err()
-            {
-                return Ok(());
-            }
+            out(message);
         }
     }
 }
