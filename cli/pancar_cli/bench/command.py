@@ -11,7 +11,7 @@ import typer
 
 from pancar_cli.bench.figures import BenchError, Figure
 
-NAMES = ("fanout", "start", "join", "ingest")
+NAMES = ("fanout", "start", "join", "ingest", "plan")
 
 
 def _benches() -> dict[str, Callable[[], Awaitable[list[Figure]]]]:
@@ -19,6 +19,7 @@ def _benches() -> dict[str, Callable[[], Awaitable[list[Figure]]]]:
     from pancar_cli.bench.fanout import fanout
     from pancar_cli.bench.ingest import ingest
     from pancar_cli.bench.join import join
+    from pancar_cli.bench.plan import plan
     from pancar_cli.bench.start import start
 
     return {
@@ -26,6 +27,7 @@ def _benches() -> dict[str, Callable[[], Awaitable[list[Figure]]]]:
         "start": lambda: start(gops_s=(2.0, 10.0), joins=25),
         "join": lambda: join(joins=200),
         "ingest": lambda: ingest(counts=(1, 20), seconds=15),
+        "plan": lambda: plan(cameras=10_417, relays=120),
     }
 
 
