@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 from pancar_operator.model import API_VERSION, Camera, CameraStatus, RelayPool, RelayPoolStatus
-from pancar_operator.rules import VALIDATIONS
+from pancar_operator.rules import UNQUOTED, VALIDATIONS
 from pydantic import TypeAdapter
 from reference import page
 
@@ -51,6 +51,7 @@ _READ: Final = frozenset(
         "items",
         "additionalProperties",
         "propertyNames",
+        UNQUOTED,
         VALIDATIONS,
     }
 )
@@ -143,7 +144,8 @@ def structural(node: Mapping[str, Any], definitions: Mapping[str, Any], path: st
     if node.get("default") not in (None, []) and "properties" not in node:
         made["default"] = node["default"]
     made |= _inside(node, definitions, path)
-    rules = [*node.get(VALIDATIONS, ()), *_no_nulls(made)]
+    own = [] if UNQUOTED in node else node.get(VALIDATIONS, [])
+    rules = [*own, *_no_nulls(made), *_unquoted(node, definitions)]
     return made | ({VALIDATIONS: rules} if rules else {})
 
 
@@ -203,6 +205,20 @@ def _no_nulls(made: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"rule": f"size(dyn(self)) == {present}", "message": _NO_VALUE, "fieldPath": f".{field}"}]
 
 
+def _unquoted(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The rules of fields that must not be quoted, as rules of their block: blocks are not quoted."""
+    rules: list[dict[str, str]] = []
+    for name, inner in node.get("properties", {}).items():
+        field = _resolved(inner, definitions)
+        if UNQUOTED in field:
+            if name not in node.get("required", ()):
+                raise ValueError(f"{name} may be absent, and its rule would not know")
+            for rule in field[VALIDATIONS]:
+                moved = {key: text.replace("self.matches(", f"self.{name}.matches(") for key, text in rule.items()}
+                rules.append({**moved, "fieldPath": f".{name}"})
+    return rules
+
+
 def schema(kind: Kind) -> dict[str, Any]:
     """The structural schema of a whole object."""
     described = TypeAdapter(kind.resource).json_schema(by_alias=True)
@@ -212,7 +228,8 @@ def schema(kind: Kind) -> dict[str, Any]:
     made["properties"] = {
         "apiVersion": {"type": "string", "description": f"Group and version of the schema: {API_VERSION}."},
         "kind": {"type": "string", "description": f"What the object is: {kind.name}."},
-        "metadata": {"type": "object", "description": "Standard metadata of Kubernetes' objects."},
+        # The API server describes it, and refuses that anybody else does.
+        "metadata": {"type": "object"},
         "spec": made["properties"]["spec"],
         "status": structural(status, status["$defs"]),
     }

@@ -18,6 +18,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 VALIDATIONS: Final = "x-kubernetes-validations"
+# Beside VALIDATIONS: the API server must not quote the value in its answer, which its audit log would keep.
+UNQUOTED: Final = "x-unquoted"
 # A list whose entries are told apart by their type, so that several writers may own some of them each.
 KEYED_BY_TYPE: Final[dict[str, Any]] = {
     "x-kubernetes-list-type": "map",
@@ -55,16 +57,21 @@ class Pattern:
 
 
 class Text:
-    """Annotates a str for which `patterns` must hold; of those that do not, the first is told."""
+    """Annotates a str for which `patterns` must hold; of those that do not, the first is told.
 
-    def __init__(self, *patterns: Pattern) -> None:
+    `unquoted` is for texts that may hold a password by mistake.
+    """
+
+    def __init__(self, *patterns: Pattern, unquoted: bool = False) -> None:
         self.patterns = patterns
+        self._unquoted = unquoted
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), VALIDATIONS: [self.validation()]}
+        marked = {UNQUOTED: True} if self._unquoted else {}
+        return {**handler(schema), VALIDATIONS: [self.validation()], **marked}
 
     def validation(self) -> dict[str, str]:
         """All patterns in one rule, so that the API server tells of one only."""

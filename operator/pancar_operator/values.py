@@ -57,6 +57,7 @@ def _url(*schemes: str, example: str, also_refused: tuple[Pattern, ...] = ()) ->
         Pattern(
             "is no URL: host or port cannot be read", rf"{scheme}({_HOST}|\[({_ipv6()})\])(:({_PORT})?)?([/?#].*)?"
         ),
+        unquoted=True,
     )
 
 

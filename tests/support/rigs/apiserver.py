@@ -37,6 +37,8 @@ class Refusal:
     blocks: bool = True
     # Whether it is the sentence of such a rule.
     by_rule: bool = False
+    # The value, which the real one repeats for every reader of its audit log.
+    quoted: str = ""
 
 
 def refusals(schema: Schema, body: Mapping[str, Any]) -> list[Refusal]:
@@ -107,11 +109,11 @@ def _mismatches(schema: Schema, value: Any, path: str) -> Iterator[Refusal]:
 
 def _text(schema: Schema, value: str, path: str) -> Iterator[Refusal]:
     if value not in schema.get("enum", (value,)):
-        yield Refusal(path, "unsupported value")
+        yield Refusal(path, "unsupported value", quoted=value)
     if len(value) > schema.get("maxLength", len(value)):
         yield Refusal(path, "too long")
     if not re.search(schema.get("pattern", ""), value):
-        yield Refusal(path, "does not match", blocks=False)
+        yield Refusal(path, "does not match", blocks=False, quoted=value)
 
 
 def _list(schema: Schema, value: list[Any], path: str) -> Iterator[Refusal]:
@@ -129,13 +131,15 @@ def _broken_rules(schema: Schema, value: Any, path: str) -> Iterator[Refusal]:
     for rule in schema.get("x-kubernetes-validations", ()):
         if not evaluated(rule["rule"], value):
             message = evaluated(rule["messageExpression"], value) if "messageExpression" in rule else rule["message"]
-            yield Refusal(f"{path}{rule.get('fieldPath', '')}", str(message), blocks=False, by_rule=True)
+            quoted = value if isinstance(value, str) else ""
+            yield Refusal(f"{path}{rule.get('fieldPath', '')}", str(message), blocks=False, by_rule=True, quoted=quoted)
     if isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _broken_rules(schema.get("items", {}), inner, f"{path}[{index}]")
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _broken_rules(_below(schema, name), inner, _join(path, name))
+            below = _join(path, name) if "properties" in schema else f"{path}[{name}]"
+            yield from _broken_rules(_below(schema, name), inner, below)
 
 
 class _Self:
