@@ -21,4 +21,6 @@ pub mod srtp;
 pub mod stream;
 pub mod stun;
 pub mod transmit;
+#[cfg(test)]
+mod vectors;
 pub mod viewer;

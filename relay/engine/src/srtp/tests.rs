@@ -3,20 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::vectors::hex;
 
 const PROFILES: [Profile; 2] = [Profile::AeadAes128Gcm, Profile::AesCm128HmacSha1_80];
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text
-        .chars()
-        .filter_map(|c| c.to_digit(16))
-        .map(|digit| digit as u8)
-        .collect();
-    digits
-        .chunks_exact(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect()
-}
 
 fn array<const N: usize>(text: &str) -> [u8; N] {
     hex(text).try_into().expect("as many bytes as wanted")

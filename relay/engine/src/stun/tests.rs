@@ -3,18 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text
-        .chars()
-        .filter_map(|c| c.to_digit(16))
-        .map(|digit| digit as u8)
-        .collect();
-    digits
-        .chunks_exact(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect()
-}
+use crate::vectors::hex;
 
 const PASSWORD: &str = "VOkJxbRl1RmTxUk/WvJxBt";
 
