@@ -6,7 +6,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from itertools import compress, filterfalse
-from operator import is_not
+from operator import is_not, ne
 from typing import Final, NamedTuple
 
 import structlog
@@ -43,8 +43,9 @@ class _Seen(NamedTuple):
     def changed(self, now: "_Seen") -> set[Key]:
         """The cameras of which anything is another object than before, came or went."""
         keys: set[Key] = set()
-        for old, new in zip(self, now, strict=True):
-            keys.update(compress(new, map(is_not, map(old.get, new), new.values())))
+        # Each plan makes its `Unplaced` anew.
+        for old, new, differs in zip(self, now, (is_not, is_not, ne, is_not), strict=True):
+            keys.update(compress(new, map(differs, map(old.get, new), new.values())))
             keys.update(filterfalse(new.__contains__, old))
         return keys
 

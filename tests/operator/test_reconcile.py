@@ -100,3 +100,15 @@ def test_a_report_that_ends_with_its_relay_s_stream_is_told_of() -> None:
     operator.known.detach(operator.relay(GATE))
     assert operator.round() == [GATE]
     assert operator.reconciler.statuses[GATE].phase is Phase.WAITING
+
+
+def test_cameras_that_no_relay_takes_are_left_alone_too() -> None:
+    operator = Operator()
+    operator.known.declare(declared(*KEYS))
+    for uid in ("a", "b"):
+        operator.known.forget(uid)
+    assert operator.round() == KEYS
+    before = dict(operator.reconciler.statuses)
+    operator.known.declare(declared(*KEYS))
+    assert operator.round() == []
+    assert all(operator.reconciler.statuses[key] is before[key] for key in KEYS)
