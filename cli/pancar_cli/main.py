@@ -2,7 +2,7 @@
 
 import typer
 
-from pancar_cli import token, up
+from pancar_cli import plan, token, up, why
 from pancar_cli.bench import command as bench
 from pancar_cli.demo import command as demo
 
@@ -14,6 +14,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.command("up")(up.command)
+app.command("plan")(plan.command)
+app.command("why")(why.command)
 app.command("token")(token.command)
 app.command("demo")(demo.command)
 app.command("bench")(bench.command)

@@ -1,8 +1,9 @@
-"""The state folder of `pancar up` and what stands in it; `up` and `token` open it.
+"""The state folder of `pancar up` and what stands in it; `up`, `token`, `plan` and `why` open it.
 
 signing-key.pem                 signs viewers' tokens          tls/    self-signed certificate and its key
 links/<sha256 of a code>.json   one-time links                 relay.log
 run/up.json                     what the running `pancar up` tells `pancar token`
+run/facts.json                  what it tells `pancar plan` and `pancar why`
 run/lock                        held by the running `pancar up`
 run/control.sock                ControlPlane.Attach
 """
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from pancar_operator.access import Entry, write_private
+
+from pancar_cli.facts import Facts
 
 # sizeof(sockaddr_un.sun_path) less its terminating zero.
 _SOCKET_PATH_MAX: Final = 107
@@ -80,22 +83,43 @@ class StateFolder:
             try:
                 yield
             finally:
-                (self.run / "up.json").unlink(missing_ok=True)
+                for name in ("up.json", "facts.json"):
+                    (self.run / name).unlink(missing_ok=True)
 
     def tell(self, running: Running) -> None:
         content = {"url": running.url, "links": sorted(running.links)}
         write_private(self.run / "up.json", json.dumps(content).encode())
 
+    def tell_facts(self, facts: Facts) -> None:
+        write_private(self.run / "facts.json", facts.as_json())
+
     def running(self) -> Running | None:
         """What the running `pancar up` told last; None where none runs."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if self._locked():
+                told = json.loads((self.run / "up.json").read_bytes())
+                return Running(told["url"], frozenset(told["links"]))
+        return None
+
+    def facts(self) -> Facts | None:
+        """The same of what it knows of its cameras."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            if self._locked():
+                return Facts.from_json((self.run / "facts.json").read_bytes())
+        return None
+
+    def not_running(self) -> StateError:
+        return StateError(
+            f"No pancar up is running with the state folder {self.path}. Start it, or name its folder with --state-dir."
+        )
+
+    def _locked(self) -> bool:
         with (self.run / "lock").open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
-                with contextlib.suppress(OSError, ValueError, KeyError):
-                    told = json.loads((self.run / "up.json").read_bytes())
-                    return Running(told["url"], frozenset(told["links"]))
-        return None
+                return True
+        return False
 
     @contextlib.contextmanager
     def socket(self) -> Iterator[Path]:

@@ -55,10 +55,7 @@ def command(
 def _link(state: StateFolder, right: Right, errors: Console) -> str:
     running = state.running()
     if running is None:
-        raise StateError(
-            f"No pancar up is running with the state folder {state.path}. Start it, or name its folder with "
-            "--state-dir."
-        )
+        raise state.not_running()
     code = state.entry().add_link(right)
     digest = sha256(code.encode()).hexdigest()
     deadline = time.monotonic() + _LINK_WAIT_SECONDS

@@ -24,13 +24,14 @@ from pancar_operator.manifests import ManifestError, load
 from pancar_operator.model import Manifests
 from pancar_operator.observe import Known
 from pancar_operator.plan import pool_of
-from pancar_operator.reconcile import Reconciler
+from pancar_operator.reconcile import Reconciler, Transition
 from pancar_proto import logs
 from pancar_relay.settings import Address, host_addresses, parse_address
 from rich.console import Console
 from watchfiles import awatch
 
 from pancar_cli.certificate import Certificate, given, obtain
+from pancar_cli.facts import Facts, Journal
 from pancar_cli.relay import RelayError, RelaySettings, Supervisor
 from pancar_cli.relay_log import RelayLog
 from pancar_cli.screen import Screen
@@ -66,14 +67,15 @@ class Options:
 class Up:
     """One run of Pancar on this machine, from `run` to its end.
 
-    Two tasks make things so (reconcile, relay), three listen (manifests, links, terminal); the first one to fail ends
-    all, as `stop` does.
+    Two tasks make things so (reconcile, relay), two listen (manifests, links), two tell (terminal, state folder); the
+    first one to fail ends all, as `stop` does.
     """
 
     def __init__(self, options: Options, screen: Screen) -> None:
         self._options = options
         self._screen = screen
         self._known = Known(time.monotonic)
+        self._journal = Journal(lambda: datetime.datetime.now(datetime.UTC))
         self._stopping = asyncio.Event()
         self._told: Running | None = None
 
@@ -101,9 +103,14 @@ class Up:
             entry.forget_link(digest)
             self._known.admit(entry.access())
 
+        def note(transitions: list[Transition]) -> None:
+            self._screen.transitions(transitions)
+            self._journal.transitions(transitions)
+            self._journal.assignments(reconciler.plan.assignments)
+
         # A new run of `up` is a new leader.
         control = ControlPlane(self._known, term=time.time_ns() // 1_000_000, link_used=link_used)
-        reconciler = Reconciler(self._known, control, self._screen.transitions)
+        reconciler = Reconciler(self._known, control, note)
         supervisor = Supervisor(self._relay_settings(path, certificate), self._known, log, self._screen.trouble)
         listening = control.listen(f"unix:{path}")
         await listening.start()
@@ -114,6 +121,7 @@ class Up:
                 self._follow_manifests(),
                 _each(_changes(entry.links_folder), lambda: self._known.admit(entry.access())),
                 self._watch_relay(state, supervisor, code),
+                self._tell_facts(state, reconciler),
             )
         finally:
             await listening.stop(_SERVER_GRACE_SECONDS)
@@ -186,6 +194,18 @@ class Up:
                     self._screen.say("The link opens the wall in one browser, within 15 minutes; for another one:")
                     self._screen.say(f"  pancar token --link{self._state_option()}", style="dim")
             self._screen.flush()
+
+    async def _tell_facts(self, state: StateFolder, reconciler: Reconciler) -> None:
+        """Keeps `pancar why` and `pancar plan` informed."""
+        told: Facts | None = None
+        while True:
+            # A camera may have moved without a change of its conditions.
+            self._journal.assignments(reconciler.plan.assignments)
+            facts = self._journal.facts(self._known)
+            if facts != told:
+                told = facts
+                state.tell_facts(facts)
+            await asyncio.sleep(_FLUSH_SECONDS)
 
     def _state_option(self) -> str:
         state = self._options.state

@@ -86,6 +86,16 @@ def pool_of(camera: Camera, default: Key) -> Key:
     return default if ref is None else Key(ref.namespace or default.namespace, ref.name)
 
 
+def replicas(pool: RelayPool, cameras: int) -> int:
+    """Relays that a pool asks for, to pull so many cameras with its headroom left free."""
+    bounds = pool.spec.autoscaling
+    if bounds is None:
+        return 1 if pool.spec.replicas is None else pool.spec.replicas
+    filled = pool.spec.capacity.cameras * (100 - bounds.headroom)
+    needed = -(-100 * cameras // filled) if filled else bounds.max
+    return min(max(needed, bounds.min), bounds.max)
+
+
 def capacity(pool: RelayPool, relay: Relay) -> int:
     """Cameras a relay may pull: what its pool allows, or less where it says so itself."""
     allowed = pool.spec.capacity.cameras

@@ -4,12 +4,15 @@ import stat
 from pathlib import Path
 
 import pytest
+from pancar_cli.facts import Facts
 from pancar_cli.state import Running, StateError, StateFolder, default_folder
+from pancar_operator.model import Key
 
 
 def test_everything_in_it_is_private(tmp_path: Path) -> None:
     state = StateFolder(tmp_path / "deep" / "state")
     state.tell(Running("http://127.0.0.1:1", frozenset()))
+    state.tell_facts(Facts(Key("default", "default")))
     for path in (state.path, *state.path.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
 
@@ -31,14 +34,19 @@ def test_only_one_may_hold_it(tmp_path: Path) -> None:
 def test_what_the_running_one_told_ends_with_it(tmp_path: Path) -> None:
     state = StateFolder(tmp_path)
     told = Running("http://127.0.0.1:8080", frozenset({"ab", "cd"}))
-    assert state.running() is None
+    facts = Facts(Key("default", "default"))
+    assert (state.running(), state.facts()) == (None, None)
     with state.lock():
         assert state.running() is None
         state.tell(told)
         assert StateFolder(tmp_path).running() == told
-    assert state.running() is None
+        assert StateFolder(tmp_path).facts() is None
+        state.tell_facts(facts)
+        assert StateFolder(tmp_path).facts() == facts
+    assert (state.running(), state.facts()) == (None, None)
     state.tell(told)
-    assert state.running() is None, "left over by one that was killed"
+    state.tell_facts(facts)
+    assert (state.running(), state.facts()) == (None, None), "left over by one that was killed"
 
 
 def test_a_long_path_gets_a_short_socket(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pancar_operator.model import (
     Assignment,
+    Autoscaling,
     Camera,
     CameraSpec,
     Key,
@@ -25,6 +26,7 @@ from pancar_operator.model import (
     Why,
 )
 from pancar_operator.plan import Move, Plan, Unplaced, WhyNot, capacity, plan, pool_of
+from pancar_operator.plan import replicas as replicas_of
 
 POOL = Key("pancar", "city")
 OTHER = Key("pancar", "police")
@@ -287,3 +289,16 @@ def test_a_paused_camera_keeps_its_place() -> None:
     paused = [camera(each.key.name, namespace=each.key.namespace, paused=True) for each in CITY]
     assert plan(snapshot(paused, FLEET, placed=before)).assignments == before
     assert plan(snapshot(paused, FLEET)).assignments == before
+
+
+def test_the_relays_a_pool_asks_for() -> None:
+    def asked(cameras: int, *, replicas: int | None = None, autoscaling: Autoscaling | None = None) -> int:
+        spec = RelayPoolSpec(replicas=replicas, autoscaling=autoscaling, capacity=RelayCapacity(cameras=100))
+        return replicas_of(replace(pool(), spec=spec), cameras)
+
+    assert asked(1000) == 1
+    assert asked(1000, replicas=3) == 3
+    bounds = Autoscaling(min=2, max=20, headroom=20)
+    assert [asked(cameras, autoscaling=bounds) for cameras in (0, 160, 161, 800, 801, 9999)] == [2, 2, 3, 10, 11, 20]
+    assert asked(1, autoscaling=Autoscaling(min=0, max=5, headroom=100)) == 5
+    assert asked(0, autoscaling=Autoscaling(min=0, max=5)) == 0
