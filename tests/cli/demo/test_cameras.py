@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import os
+import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -73,9 +74,10 @@ async def test_pictures_move_at_their_rate_and_tell_the_time() -> None:
             taken = await asyncio.to_thread(take, line["url"], 45)
             frames, moments = [frame for frame, _ in taken], [moment for _, moment in taken]
             assert (frames[0].width, frames[0].height) == (640, 360)
-            passed = timecode.elapsed(moments[0], moments[-1])
-            assert passed == pytest.approx(44 * 50, abs=150)
-            assert all(0 < timecode.elapsed(a, b) < 500 for a, b in itertools.pairwise(moments))
+            intervals = [timecode.elapsed(a, b) for a, b in itertools.pairwise(moments)]
+            # A camera that is starved of CPU leaves pictures out; it never slows its clock down.
+            assert statistics.median(intervals) == pytest.approx(50, abs=10)
+            assert all(0 < interval < 500 for interval in intervals)
             # RTP's clock and the burnt-in one tell the same time. FFmpeg gives the very first picture none.
             first, last = frames[1].pts, frames[-1].pts
             assert first is not None
