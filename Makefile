@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_WORKERS ?= 2
 
-.PHONY: all engine peers demo test lint format bench fuzz proto crds
+.PHONY: all engine peers cluster demo test test-cluster lint format bench fuzz proto crds
 all: $(VENV)/.engine
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -34,9 +34,15 @@ demo: all
 peers:
 	@tests/install-peers.sh
 
+cluster: all peers
+	PYTHONPATH=tests/support $(BIN)/python -m rigs.cluster.build
+
 test: all peers
 	cd $(ENGINE) && cargo test --quiet --locked --no-default-features
-	$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS)
+	$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --ignore tests/cluster
+
+test-cluster: cluster
+	$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadgroup tests/cluster
 
 lint: all
 	$(BIN)/ruff check --quiet .

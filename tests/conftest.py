@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-pytest_plugins = ["rigs.network", "rigs.camera", "rigs.chromium", "rigs.up"]
+pytest_plugins = ["rigs.network", "rigs.camera", "rigs.chromium", "rigs.up", "rigs.cluster.fixtures"]
 CI = os.environ.get("CI") == "true"
 
 

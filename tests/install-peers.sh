@@ -1,11 +1,12 @@
 #!/bin/sh
-# Installs the programs that the tests need beside Pancar itself: GStreamer's RTSP server, which plays the cameras, and
-# Chromium, which plays a viewer. Called by `make test`. Where it may not install, it names what is missing; the tests
-# that need it are then skipped, and with CI=true that skip is a failure.
+# Installs the programs that the tests need beside Pancar itself: GStreamer's RTSP server, which plays the cameras,
+# Chromium, which plays a viewer, and what the test cluster's kubelets run pods with. Called by `make test`. Where it may
+# not install, it names what is missing; the tests that need it are then skipped, and with CI=true that skip is a failure.
 set -eu
 
-wanted="chromium fonts-dejavu-core gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-base
-gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly iproute2 python3-gi"
+wanted="busybox-static chromium conntrack containerd containernetworking-plugins fonts-dejavu-core
+gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+gstreamer1.0-plugins-ugly iproute2 iptables nftables python3-gi runc"
 
 if ! command -v dpkg-query >/dev/null; then
     echo "no Debian packages here; the tests look for these themselves:" $wanted >&2

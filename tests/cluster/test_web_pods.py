@@ -1,0 +1,33 @@
+"""Pods of an image that was built here run on both nodes, and find each other by name."""
+
+import pytest
+from rigs.cluster import web
+from rigs.cluster.images import BUSYBOX
+from rigs.cluster.kube import Kube
+from rigs.cluster.running import Cluster
+
+
+@pytest.fixture
+def serving(cluster: Cluster, namespace: str) -> Kube:
+    """Two pods of a Deployment `web`, on a node each, a service of that name, and a headless one, `each`."""
+    kube = cluster.kube.within(namespace)
+    kube.apply(web.deployment("web", replicas=2), web.service("web", "web"), web.service("each", "web", headless=True))
+    kube("rollout", "status", "deployment/web", "--timeout=60s", seconds=70)
+    return kube
+
+
+def test_pods_find_each_other_by_name(serving: Kube, namespace: str) -> None:
+    addresses = {pod["status"]["podIP"] for pod in serving.get("pods")["items"]}
+    looked_up = serving("exec", "deployment/web", "--", "nslookup", "-type=a", f"each.{namespace}.svc.cluster.local")
+    assert addresses == {line.split()[-1] for line in looked_up.splitlines()[2:] if line.startswith("Address")}
+    answer = serving("exec", "deployment/web", "--", "wget", "-qO-", f"http://web.{namespace}.svc:{web.PORT}/")
+    assert answer.startswith("web-")
+
+
+def test_an_image_that_was_not_loaded_is_not_pulled(cluster: Cluster, namespace: str) -> None:
+    kube = cluster.kube.within(namespace)
+    spec = web.pod()
+    spec["containers"][0]["image"] = BUSYBOX.replace("busybox", "nobody-has-this")
+    kube.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "imageless"}, "spec": spec})
+    waiting = "{.status.containerStatuses[0].state.waiting.reason}"
+    kube.until(f"jsonpath={waiting}=ErrImageNeverPull", "pod/imageless")
