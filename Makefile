@@ -35,6 +35,7 @@ peers:
 	@tests/install-peers.sh
 
 cluster: all peers
+	@tests/install-peers.sh cluster
 	PYTHONPATH=tests/support $(BIN)/python -m rigs.cluster.build
 
 test: all peers

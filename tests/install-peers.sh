@@ -1,12 +1,15 @@
 #!/bin/sh
-# Installs the programs that the tests need beside Pancar itself: GStreamer's RTSP server, which plays the cameras,
-# Chromium, which plays a viewer, and what the test cluster's kubelets run pods with. Called by `make test`. Where it may
-# not install, it names what is missing; the tests that need it are then skipped, and with CI=true that skip is a failure.
+# Installs the programs that the tests need beside Pancar itself: GStreamer's RTSP server, which plays the cameras, and
+# Chromium, which plays a viewer; with the argument `cluster` also what the test cluster's kubelets run pods with. Called
+# by `make test` and `make cluster`. Where it may not install, it names what is missing; the tests that need it are then
+# skipped, and with CI=true that skip is a failure.
 set -eu
 
-wanted="busybox-static chromium conntrack containerd containernetworking-plugins fonts-dejavu-core
-gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-gstreamer1.0-plugins-ugly iproute2 iptables nftables python3-gi runc"
+wanted="chromium fonts-dejavu-core gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-base
+gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly iproute2 python3-gi"
+if [ "${1:-}" = cluster ]; then
+    wanted="$wanted busybox-static conntrack containerd containernetworking-plugins iptables nftables runc"
+fi
 
 if ! command -v dpkg-query >/dev/null; then
     echo "no Debian packages here; the tests look for these themselves:" $wanted >&2
