@@ -43,7 +43,7 @@ test: all peers
 	$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --ignore tests/cluster
 
 test-cluster: cluster
-	$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadgroup tests/cluster
+	$(BIN)/python -m pytest tests/cluster
 
 lint: all
 	$(BIN)/ruff check --quiet .

@@ -1,10 +1,18 @@
-"""Pods of an image that was built here run on both nodes, and find each other by name."""
+"""Pods of an image that was built here run on both nodes, and are reached by address, by service and by name."""
+
+import urllib.request
 
 import pytest
 from rigs.cluster import web
 from rigs.cluster.images import BUSYBOX
 from rigs.cluster.kube import Kube
 from rigs.cluster.running import Cluster
+
+
+def read(address: str) -> str:
+    with urllib.request.urlopen(f"http://{address}:{web.PORT}/", timeout=5) as answer:
+        body: bytes = answer.read()
+        return body.decode().strip()
 
 
 @pytest.fixture
@@ -14,6 +22,15 @@ def serving(cluster: Cluster, namespace: str) -> Kube:
     kube.apply(web.deployment("web", replicas=2), web.service("web", "web"), web.service("each", "web", headless=True))
     kube("rollout", "status", "deployment/web", "--timeout=60s", seconds=70)
     return kube
+
+
+def test_pods_are_reached_from_outside_and_through_their_service(serving: Kube) -> None:
+    pods = serving.get("pods")["items"]
+    answers = {read(pod["status"]["podIP"]) for pod in pods}
+    assert answers == {f"{pod['metadata']['name']} on {pod['spec']['nodeName']}" for pod in pods}
+    assert {pod["spec"]["nodeName"] for pod in pods} == {"node-a", "node-b"}
+    address = serving.get("service", "web")["spec"]["clusterIP"]
+    assert {read(address) for _ in range(40)} == answers
 
 
 def test_pods_find_each_other_by_name(serving: Kube, namespace: str) -> None:

@@ -46,7 +46,8 @@ def remains(name: str) -> list[Path]:
     """The cgroups of a cluster, innermost first."""
     return [
         Path(path)
-        for root in hierarchies()
+        # On a hybrid machine the runtime makes them in version 2's hierarchy as well.
+        for root in (*hierarchies(), CGROUPS / "unified")
         for path, _, _ in os.walk(root / name, topdown=False)
         if Path(path).is_dir()
     ]

@@ -63,6 +63,11 @@ class Layout:
         return f"10.{self.number}.0.254"
 
     @property
+    def pods(self) -> str:
+        """All nodes' ranges."""
+        return f"10.{self.number}.128.0/17"
+
+    @property
     def services(self) -> str:
         return f"10.{self.number}.64.0/20"
 

@@ -168,6 +168,8 @@ def kube_proxy(layout: Layout, node: Node) -> Part:
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": str(layout.pki / "kube-proxy.kubeconfig")},
         "mode": "nftables",
+        # What comes from outside this range is masqueraded, else a pod on another node answers past this one.
+        "clusterCIDR": layout.pods,
         "hostnameOverride": node.name,  # it looks itself up among the nodes
         "oomScoreAdj": 0,
         # A network namespace has no say over these.
