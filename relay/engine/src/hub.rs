@@ -187,7 +187,7 @@ impl Hub {
         }
     }
 
-    /// Admits a viewer; false where its stream is gone.
+    /// Admits a viewer; where its stream is gone, an event says so.
     pub fn add_viewer(
         &mut self,
         id: u64,
