@@ -502,7 +502,71 @@ class Relay:
     pool: Key
     # Cameras it says it can pull; 0 where it does not say.
     cameras: int = 0
+    # It is about to end, or has asked to be emptied.
     draining: bool = False
+    # Its pod's name, as people know it; its uid where it has none.
+    name: str = ""
+    # Its pod's number in the pool: the highest go first.
+    ordinal: int | None = None
+    # Where its node stands (topology.kubernetes.io/zone).
+    zone: str = ""
+    # Megabits a second it says it can send; 0 where it does not say.
+    egress_mbps: int = 0
+    # Its pod is of an older template than the pool's.
+    outdated: bool = False
+
+
+@plain(frozen=True, slots=True)
+class CameraObject:
+    """A Camera as the API server holds it, beyond what it declares."""
+
+    uid: str
+    generation: int
+    # As last written there; empty where nothing was.
+    status: CameraStatus = CameraStatus()
+    # Why the manifest in it means nothing to this operator; empty where it does.
+    refused: str = ""
+
+
+@plain(frozen=True, slots=True)
+class PoolObject:
+    """A RelayPool as the API server holds it, beyond what it declares."""
+
+    uid: str
+    generation: int
+    status: RelayPoolStatus = RelayPoolStatus()
+
+
+@plain(frozen=True, slots=True)
+class Pod:
+    """A relay's pod."""
+
+    uid: str
+    namespace: str
+    name: str
+    pool: Key
+    ordinal: int
+    # Empty until it is scheduled.
+    node: str = ""
+    ip: str = ""
+    # Its node's address.
+    host_ip: str = ""
+    # Its container runs.
+    running: bool = False
+    ready: bool = False
+    # It has a deletionTimestamp.
+    deleting: bool = False
+    # The hash of the template it was made from (controller-revision-hash).
+    revision: str = ""
+
+
+@plain(frozen=True, slots=True)
+class Node:
+    """A node, as far as relays are concerned."""
+
+    name: str
+    ready: bool = True
+    zone: str = ""
 
 
 class Why(StrEnum):
@@ -533,6 +597,12 @@ class Snapshot:
     default_pool: Key
     # The assignments of the plan before.
     placed: Mapping[Key, Assignment] = plain_field(default_factory=dict)
+    # Megabits a second of each camera's stream, where it was measured.
+    bitrates: Mapping[Key, int] = plain_field(default_factory=dict)
+    # Relays that each pool has pods for now; none known on one machine.
+    sizes: Mapping[Key, int] = plain_field(default_factory=dict)
+    # Cameras on their way: assigned, and not reported by that relay yet.
+    unsettled: frozenset[Key] = frozenset()
 
 
 class CameraState(StrEnum):
@@ -553,6 +623,8 @@ class Video:
     height: int
     # Frames a second; None where the stream does not declare them.
     fps: float | None = None
+    # Kilobits a second as measured; 0 until they are.
+    bitrate_kbps: int = 0
 
 
 @plain(frozen=True, slots=True)
@@ -567,3 +639,5 @@ class Report:
     message: str = ""
     since: datetime | None = None
     video: Video | None = None
+    # metadata.generation of the camera that it speaks of; 0 on one machine.
+    generation: int = 0

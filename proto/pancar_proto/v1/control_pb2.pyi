@@ -3,7 +3,8 @@
 isort:skip_file
 The control plane between operator and relays.
 
-Relays dial the operator. One Attach stream a relay: the relay reports what it is and what it pulls, the operator
+Relays dial the operator. A relay first gets a certificate by Enrol, over TLS with the operator's certificate alone;
+then it holds one Attach stream open, over TLS with both: the relay reports what it is and what it pulls, the operator
 sends the whole state it desires. Desired states are versioned within a leader's term; a relay refuses a term lower
 than the highest it has seen and acknowledges each state it applied.
 """
@@ -64,6 +65,54 @@ TRANSPORT_UDP: Transport.ValueType  # 2
 Global___Transport: _TypeAlias = Transport  # noqa: Y015
 
 @_typing.final
+class EnrolRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CSR_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    csr: _builtins.bytes
+    """Certificate signing request (RFC 2986), DER. Of it only the public key counts: the operator names the relay."""
+    token: _builtins.str
+    """Proves who asks: in a pod its bound service-account token, on one machine a secret made for this process."""
+    def __init__(
+        self,
+        *,
+        csr: _builtins.bytes = ...,
+        token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr", b"csr", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrolRequest: _TypeAlias = EnrolRequest  # noqa: Y015
+
+@_typing.final
+class EnrolResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
+    AUTHORITIES_FIELD_NUMBER: _builtins.int
+    certificates: _builtins.bytes
+    """PEM, the relay's certificate first."""
+    authorities: _builtins.bytes
+    """PEM, every authority that is to be trusted from now on."""
+    def __init__(
+        self,
+        *,
+        certificates: _builtins.bytes = ...,
+        authorities: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorities", b"authorities", "certificates", b"certificates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrolResponse: _TypeAlias = EnrolResponse  # noqa: Y015
+
+@_typing.final
 class Report(_message.Message):
     """From relay to operator. The first message of a stream is Hello."""
 
@@ -73,6 +122,7 @@ class Report(_message.Message):
     ACK_FIELD_NUMBER: _builtins.int
     CAMERA_FIELD_NUMBER: _builtins.int
     LINK_USED_FIELD_NUMBER: _builtins.int
+    DRAIN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -81,6 +131,8 @@ class Report(_message.Message):
     def camera(self) -> Global___CameraStatus: ...
     @_builtins.property
     def link_used(self) -> Global___LinkUsed: ...
+    @_builtins.property
+    def drain(self) -> Global___Drain: ...
     def __init__(
         self,
         *,
@@ -88,16 +140,39 @@ class Report(_message.Message):
         ack: Global___Ack | None = ...,
         camera: Global___CameraStatus | None = ...,
         link_used: Global___LinkUsed | None = ...,
+        drain: Global___Drain | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "camera", b"camera", "hello", b"hello", "kind", b"kind", "link_used", b"link_used"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "camera", b"camera", "drain", b"drain", "hello", b"hello", "kind", b"kind", "link_used", b"link_used"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "camera", b"camera", "hello", b"hello", "kind", b"kind", "link_used", b"link_used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "camera", b"camera", "drain", b"drain", "hello", b"hello", "kind", b"kind", "link_used", b"link_used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "ack", "camera", "link_used"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "ack", "camera", "link_used", "drain"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Drain(_message.Message):
+    """The relay is about to end and asks for its cameras to be moved away first; it ends once it has none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, for a person."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Drain: _TypeAlias = Drain  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
@@ -109,18 +184,24 @@ class Hello(_message.Message):
     HTTP_URL_FIELD_NUMBER: _builtins.int
     MEDIA_ADDRESSES_FIELD_NUMBER: _builtins.int
     CAPACITY_FIELD_NUMBER: _builtins.int
+    TERM_FIELD_NUMBER: _builtins.int
+    HOLDING_FIELD_NUMBER: _builtins.int
     relay_uid: _builtins.str
     """Identity of the relay: its pod's UID, or one made by `pancar up` for each process."""
     pool: _builtins.str
     version: _builtins.str
     http_url: _builtins.str
     """Base URL under which this relay serves the wall and WHEP, e.g. "http://127.0.0.1:8080"."""
+    term: _builtins.int
+    """What it lives by: the term of the last state it applied, and that state's cameras; none if it has seen none."""
     @_builtins.property
     def media_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """UDP addresses it advertises to viewers, "ip:port"."""
 
     @_builtins.property
     def capacity(self) -> Global___Capacity: ...
+    @_builtins.property
+    def holding(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraKey]: ...
     def __init__(
         self,
         *,
@@ -130,14 +211,38 @@ class Hello(_message.Message):
         http_url: _builtins.str = ...,
         media_addresses: _abc.Iterable[_builtins.str] | None = ...,
         capacity: Global___Capacity | None = ...,
+        term: _builtins.int = ...,
+        holding: _abc.Iterable[Global___CameraKey] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "http_url", b"http_url", "media_addresses", b"media_addresses", "pool", b"pool", "relay_uid", b"relay_uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "holding", b"holding", "http_url", b"http_url", "media_addresses", b"media_addresses", "pool", b"pool", "relay_uid", b"relay_uid", "term", b"term", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
+
+@_typing.final
+class CameraKey(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CameraKey: _TypeAlias = CameraKey  # noqa: Y015
 
 @_typing.final
 class Capacity(_message.Message):
@@ -205,6 +310,7 @@ class CameraStatus(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
     VIDEO_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     name: _builtins.str
     state: Global___CameraState.ValueType
@@ -212,6 +318,8 @@ class CameraStatus(_message.Message):
     """Fault by cause, CamelCase ("Unauthorized"), empty when there is none."""
     message: _builtins.str
     """For a person: the cause and who mends it. Never holds a credential."""
+    generation: _builtins.int
+    """That of the assignment the status speaks of."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -226,10 +334,11 @@ class CameraStatus(_message.Message):
         message: _builtins.str = ...,
         since: _timestamp_pb2.Timestamp | None = ...,
         video: Global___Video | None = ...,
+        generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "video", b"video"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "name", b"name", "namespace", b"namespace", "reason", b"reason", "since", b"since", "state", b"state", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "message", b"message", "name", b"name", "namespace", b"namespace", "reason", b"reason", "since", b"since", "state", b"state", "video", b"video"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -244,6 +353,7 @@ class Video(_message.Message):
     WIDTH_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
     FPS_FIELD_NUMBER: _builtins.int
+    BITRATE_KBPS_FIELD_NUMBER: _builtins.int
     codec: _builtins.str
     profile_level_id: _builtins.str
     """H.264 profile-level-id as six hex digits (RFC 6184, 8.1)."""
@@ -251,6 +361,8 @@ class Video(_message.Message):
     height: _builtins.int
     fps: _builtins.float
     """Frames a second as the stream declares them; 0 when it does not."""
+    bitrate_kbps: _builtins.int
+    """As measured, 0 until it is; told again when it has become another by a quarter."""
     def __init__(
         self,
         *,
@@ -259,10 +371,11 @@ class Video(_message.Message):
         width: _builtins.int = ...,
         height: _builtins.int = ...,
         fps: _builtins.float = ...,
+        bitrate_kbps: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codec", b"codec", "fps", b"fps", "height", b"height", "profile_level_id", b"profile_level_id", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bitrate_kbps", b"bitrate_kbps", "codec", b"codec", "fps", b"fps", "height", b"height", "profile_level_id", b"profile_level_id", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -299,12 +412,17 @@ class Desired(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     ACCESS_FIELD_NUMBER: _builtins.int
+    MEDIA_ADDRESSES_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     version: _builtins.int
     @_builtins.property
     def assignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assignment]: ...
     @_builtins.property
     def access(self) -> Global___Access: ...
+    @_builtins.property
+    def media_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where viewers reach its media port, "ip:port", where the relay cannot know that itself; else none."""
+
     def __init__(
         self,
         *,
@@ -312,10 +430,11 @@ class Desired(_message.Message):
         version: _builtins.int = ...,
         assignments: _abc.Iterable[Global___Assignment] | None = ...,
         access: Global___Access | None = ...,
+        media_addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "assignments", b"assignments", "term", b"term", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "assignments", b"assignments", "media_addresses", b"media_addresses", "term", b"term", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -332,6 +451,7 @@ class Assignment(_message.Message):
     MAIN_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
     PAUSED_REASON_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     name: _builtins.str
     title: _builtins.str
@@ -340,6 +460,8 @@ class Assignment(_message.Message):
     paused: _builtins.bool
     """Set when the camera is paused for privacy: it is not pulled, and the reason is shown."""
     paused_reason: _builtins.str
+    generation: _builtins.int
+    """The camera's metadata.generation; 0 on one machine."""
     @_builtins.property
     def main(self) -> Global___Source: ...
     def __init__(
@@ -352,10 +474,11 @@ class Assignment(_message.Message):
         main: Global___Source | None = ...,
         paused: _builtins.bool = ...,
         paused_reason: _builtins.str = ...,
+        generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["main", b"main"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["main", b"main", "name", b"name", "namespace", b"namespace", "paused", b"paused", "paused_reason", b"paused_reason", "site", b"site", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "main", b"main", "name", b"name", "namespace", b"namespace", "paused", b"paused", "paused_reason", b"paused_reason", "site", b"site", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

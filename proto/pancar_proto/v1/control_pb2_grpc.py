@@ -95,3 +95,75 @@ class ControlPlane:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class EnrolmentStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Enrol = channel.unary_unary(
+                '/pancar.v1.Enrolment/Enrol',
+                request_serializer=pancar__proto_dot_v1_dot_control__pb2.EnrolRequest.SerializeToString,
+                response_deserializer=pancar__proto_dot_v1_dot_control__pb2.EnrolResponse.FromString,
+                _registered_method=True)
+
+
+class EnrolmentServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def Enrol(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_EnrolmentServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Enrol': grpc.unary_unary_rpc_method_handler(
+                    servicer.Enrol,
+                    request_deserializer=pancar__proto_dot_v1_dot_control__pb2.EnrolRequest.FromString,
+                    response_serializer=pancar__proto_dot_v1_dot_control__pb2.EnrolResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'pancar.v1.Enrolment', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('pancar.v1.Enrolment', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Enrolment:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Enrol(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pancar.v1.Enrolment/Enrol',
+            pancar__proto_dot_v1_dot_control__pb2.EnrolRequest.SerializeToString,
+            pancar__proto_dot_v1_dot_control__pb2.EnrolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

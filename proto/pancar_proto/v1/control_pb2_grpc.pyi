@@ -3,7 +3,8 @@
 isort:skip_file
 The control plane between operator and relays.
 
-Relays dial the operator. One Attach stream a relay: the relay reports what it is and what it pulls, the operator
+Relays dial the operator. A relay first gets a certificate by Enrol, over TLS with the operator's certificate alone;
+then it holds one Attach stream open, over TLS with both: the relay reports what it is and what it pulls, the operator
 sends the whole state it desires. Desired states are versioned within a leader's term; a relay refuses a term lower
 than the highest it has seen and acknowledges each state it applied.
 """
@@ -52,3 +53,25 @@ class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_control_pb2.Desired], _abc.AsyncIterator[_control_pb2.Desired]]: ...
 
 def add_ControlPlaneServicer_to_server(servicer: ControlPlaneServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class EnrolmentStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> EnrolmentAsyncStub: ...
+    Enrol: _grpc.UnaryUnaryMultiCallable[_control_pb2.EnrolRequest, _control_pb2.EnrolResponse]
+
+@_typing.type_check_only
+class EnrolmentAsyncStub(EnrolmentStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Enrol: _aio.UnaryUnaryMultiCallable[_control_pb2.EnrolRequest, _control_pb2.EnrolResponse]  # type: ignore[assignment]
+
+class EnrolmentServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def Enrol(
+        self,
+        request: _control_pb2.EnrolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.EnrolResponse, _abc.Awaitable[_control_pb2.EnrolResponse]]: ...
+
+def add_EnrolmentServicer_to_server(servicer: EnrolmentServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
