@@ -24,7 +24,7 @@ from pancar_operator.manifests import ManifestError, load
 from pancar_operator.model import Manifests
 from pancar_operator.observe import Known
 from pancar_operator.plan import pool_of
-from pancar_operator.reconcile import Reconciler, Transition
+from pancar_operator.reconcile import Reconciler, Round
 from pancar_proto import logs
 from pancar_relay.settings import Address, host_addresses, parse_address
 from rich.console import Console
@@ -103,10 +103,11 @@ class Up:
             entry.forget_link(digest)
             self._known.admit(entry.access())
 
-        def note(transitions: list[Transition]) -> None:
-            self._screen.transitions(transitions)
-            self._journal.transitions(transitions)
-            self._journal.assignments(reconciler.plan.assignments)
+        def note(told: Round) -> None:
+            if told.transitions:
+                self._screen.transitions(told.transitions)
+                self._journal.transitions(told.transitions)
+                self._journal.assignments(told.plan.assignments)
 
         # A new run of `up` is a new leader.
         control = ControlPlane(self._known, term=time.time_ns() // 1_000_000, link_used=link_used)

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import compress, filterfalse
 from operator import is_not, ne
 from typing import Final, NamedTuple
@@ -32,6 +32,14 @@ class Transition(NamedTuple):
     after: Conditions | None
 
 
+class Round(NamedTuple):
+    """What one round came to."""
+
+    plan: Plan
+    # In the order of the cameras' names; most rounds have none.
+    transitions: Sequence[Transition]
+
+
 class _Seen(NamedTuple):
     """What the conditions of the cameras were last made from."""
 
@@ -53,7 +61,7 @@ class _Seen(NamedTuple):
 class Reconciler:
     """Keeps what the last plan said, which is what makes the next one sticky."""
 
-    def __init__(self, known: Known, control: ControlPlane, tell: Callable[[list[Transition]], None]) -> None:
+    def __init__(self, known: Known, control: ControlPlane, tell: Callable[[Round], None]) -> None:
         self._known = known
         self._control = control
         self._tell = tell
@@ -76,9 +84,7 @@ class Reconciler:
             _log.info("camera.moved", camera=str(move.camera), source=move.source, target=move.target, why=move.why)
         steps = diff(self.plan, Observed(self._known.placements, self._control.holdings()))
         self._control.apply(steps, self._known.access)
-        transitions = self._transitions()
-        if transitions:
-            self._tell(transitions)
+        self._tell(Round(self.plan, self._transitions()))
 
     def _transitions(self) -> list[Transition]:
         """Makes conditions anew where they may have changed; at ten thousand cameras all would take too long."""

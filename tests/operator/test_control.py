@@ -51,7 +51,7 @@ class Operator:
         self.used: list[bytes] = []
         self.told: list[Transition] = []
         self.control = ControlPlane(self.known, term=TERM, link_used=self.used.append)
-        self.reconciler = Reconciler(self.known, self.control, self.told.extend)
+        self.reconciler = Reconciler(self.known, self.control, lambda told: self.told.extend(told.transitions))
 
     def declare(self, **cameras: str) -> None:
         text = SECRET + "".join(CAMERA.format(name=name, path=path) for name, path in cameras.items())

@@ -34,7 +34,7 @@ class Operator:
         self.known = Known(lambda: 0.0)
         self.told: list[Transition] = []
         control = ControlPlane(self.known, term=1, link_used=lambda _: None)
-        self.reconciler = Reconciler(self.known, control, self.told.extend)
+        self.reconciler = Reconciler(self.known, control, lambda told: self.told.extend(told.transitions))
         for uid in ("a", "b"):
             self.known.attach(Relay(uid, DEFAULT_POOL.key), Endpoint("http://127.0.0.1:1", ()))
 
