@@ -1,12 +1,20 @@
 """How the two ends of the control plane open their gRPC connection: the operator calls `server`, a relay `channel`.
 
-Both ends must agree on keepalive and message sizes, so the options have their one home here. An address without
-transport security may only be a unix socket, whose folder's mode is the access control; anything else is refused.
+Both ends must agree on keepalive and message sizes, so the options have their one home here. It is TLS on every
+address. The operator's certificate names SERVER_NAME, whatever it is dialled as; a relay's names its pool and UID
+(`pancar_operator.authority`). Neither end needs a restart for a new certificate: the server asks for its own at every
+connection, a relay opens another channel.
 """
 
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, overload
 
+import grpc
 import grpc.aio
+
+# What the operator's certificate is for: relays dial it by Service name, address or unix socket.
+SERVER_NAME: Final = "pancar-operator"
 
 # A full Desired of 200 cameras is about 100 KiB; this leaves room for ten thousand of them.
 MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -32,8 +40,11 @@ SERVER_OPTIONS: Final = (
 CHANNEL_OPTIONS: Final = (
     *_COMMON,
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # It is an attempt's deadline, TLS handshake included; one refused is tried again after the backoff.
+    ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # The operator's Service may lead elsewhere a moment later; gRPC's own floor is 30 s.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     # Channels of one process to one address would otherwise share a connection and its fate.
     ("grpc.use_local_subchannel_pool", 1),
 )
@@ -41,27 +52,63 @@ CHANNEL_OPTIONS: Final = (
 UNIX: Final = "unix:"
 
 
-def channel(target: str) -> grpc.aio.Channel:
-    """A channel to `target` ("unix:/path"); it connects lazily and reconnects by itself.
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate chain, its own certificate first, and its private key; both PEM."""
 
-    Raises ValueError where the target would carry the control plane in the clear over a network.
+    certificates: bytes
+    key: bytes = field(repr=False)
+
+
+def channel(target: str, authorities: bytes | None = None, pair: Pair | None = None) -> grpc.aio.Channel:
+    """A channel to `target` ("host:port" or "unix:/path"); it connects lazily and reconnects by itself.
+
+    It speaks only to an operator certified by one of `authorities` (PEM), and shows `pair` where that asks for it.
     """
-    _require_private(target)
-    return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+    if authorities is None:
+        _require_private(target)
+        return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=authorities,
+        private_key=pair.key if pair else None,
+        certificate_chain=pair.certificates if pair else None,
+    )
+    options = (*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", SERVER_NAME))
+    return grpc.aio.secure_channel(target, credentials, options=options)
 
 
-def server(target: str) -> grpc.aio.Server:
-    """A server bound to `target` ("unix:/path"), not yet started.
+@overload
+def server(target: str) -> grpc.aio.Server: ...
+@overload
+def server(target: str, current: Callable[[], tuple[Pair, bytes]], *, clients: bool) -> tuple[grpc.aio.Server, int]: ...
+def server(
+    target: str, current: Callable[[], tuple[Pair, bytes]] | None = None, *, clients: bool = False
+) -> grpc.aio.Server | tuple[grpc.aio.Server, int]:
+    """A server bound to `target` ("host:port" or "unix:/path"), not yet started, and its port (0 takes any free one).
 
-    Raises ValueError like `channel`, and OSError where the address cannot be bound.
+    `current` gives its certificate and the authorities (PEM) it takes clients' certificates from; gRPC's own thread
+    calls it at every connection. With `clients` a client must show a certificate, without it none is asked for.
+    Raises OSError where the address cannot be bound.
     """
-    _require_private(target)
     listening = grpc.aio.server(options=SERVER_OPTIONS)
     try:
-        listening.add_insecure_port(target)
+        if current is None:
+            _require_private(target)
+            listening.add_insecure_port(target)
+            return listening
+        return listening, listening.add_secure_port(target, _credentials(current, clients=clients))
     except RuntimeError as error:
         raise OSError(f"cannot listen on {target}") from error
-    return listening
+
+
+def _credentials(current: Callable[[], tuple[Pair, bytes]], *, clients: bool) -> grpc.ServerCredentials:
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        pair, authorities = current()
+        return grpc.ssl_server_certificate_configuration(
+            [(pair.key, pair.certificates)], root_certificates=authorities if clients else None
+        )
+
+    return grpc.dynamic_ssl_server_credentials(configuration(), configuration, require_client_authentication=clients)
 
 
 def _require_private(target: str) -> None:
