@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_WORKERS ?= 2
 
-.PHONY: all engine peers cluster demo test test-cluster lint format bench fuzz proto crds
+.PHONY: all engine peers cluster demo test test-cluster lint format bench bench-scale fuzz proto crds
 all: $(VENV)/.engine
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -68,6 +68,10 @@ format: all
 
 bench: all
 	$(BIN)/pancar bench
+
+# A quarter of an hour: a city's cameras on a real API server.
+bench-scale: cluster
+	PYTHONPATH=tests/support $(BIN)/python -m rigs.scale
 
 fuzz: all
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(ENGINE)/fuzz/run.sh
