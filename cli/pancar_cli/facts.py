@@ -18,14 +18,6 @@ from pancar_operator.status import Phase
 # What befell a camera is kept this far back.
 HISTORY: Final = 20
 
-BECAUSE: Final[Mapping[Why, str]] = {
-    Why.NEW: "it was on no relay",
-    Why.RELAY_GONE: "the relay it was on is gone",
-    Why.RELAY_DRAINING: "the relay it was on is being emptied",
-    Why.RELAY_FULL: "the relay it was on has no room for it any more",
-    Why.POOL_CHANGED: "it, or the relay it was on, now belongs to another pool",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Happening:

@@ -15,10 +15,10 @@ from pancar_operator.manifests import ManifestError, load
 from pancar_operator.model import DEFAULT_NAMESPACE, Assignment, Key, Manifests, Relay, Snapshot
 from pancar_operator.observe import Endpoint, Known
 from pancar_operator.plan import Plan, capacity, plan, pool_of, replicas
-from pancar_operator.status import conditions
+from pancar_operator.status import BECAUSE, conditions
 from rich.console import Console
 
-from pancar_cli.facts import BECAUSE, Facts
+from pancar_cli.facts import Facts
 from pancar_cli.state import StateError, StateFolder, default_folder
 
 FAILED: Final = 1

@@ -9,9 +9,10 @@ from typing import Annotated, Final
 
 import typer
 from pancar_operator.model import DEFAULT_NAMESPACE, Key
+from pancar_operator.status import BECAUSE
 from rich.console import Console
 
-from pancar_cli.facts import BECAUSE, HISTORY, CameraFacts, Facts, Happening
+from pancar_cli.facts import HISTORY, CameraFacts, Facts, Happening
 from pancar_cli.state import StateError, StateFolder, default_folder
 
 FAILED: Final = 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from pancar_operator.model import Assignment, Camera, CameraState, Key, Report, Truth, Video
+from pancar_operator.model import Assignment, Camera, CameraState, Key, Report, Truth, Video, Why
 from pancar_operator.plan import Plan, Unplaced, WhyNot
 
 
@@ -47,6 +47,15 @@ class Conditions:
             return Phase.LIVE
         return Phase.WAITING if self.ready.status is Truth.UNKNOWN else Phase.OFFLINE
 
+
+# Why a camera is on its relay, as half a sentence.
+BECAUSE: Final[Mapping[Why, str]] = {
+    Why.NEW: "it was on no relay",
+    Why.RELAY_GONE: "the relay it was on is gone",
+    Why.RELAY_DRAINING: "the relay it was on is being emptied",
+    Why.RELAY_FULL: "the relay it was on has no room for it any more",
+    Why.POOL_CHANGED: "it, or the relay it was on, now belongs to another pool",
+}
 
 _NOT_PLACED: Final[Mapping[WhyNot, str]] = {
     WhyNot.POOL_NOT_FOUND: "There is no RelayPool {pool}. Whoever declares the camera mends spec.poolRef.",

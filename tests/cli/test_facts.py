@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pancar_cli.facts import BECAUSE, HISTORY, CameraFacts, Facts, Happening, Journal, RelayFacts
+from pancar_cli.facts import HISTORY, CameraFacts, Facts, Happening, Journal, RelayFacts
 from pancar_operator.model import Assignment, CameraState, Key, Relay, Report, Truth, Why
 from pancar_operator.observe import DEFAULT_POOL, Endpoint, Known
 from pancar_operator.reconcile import Transition
-from pancar_operator.status import Condition, Conditions, Phase
+from pancar_operator.status import BECAUSE, Condition, Conditions, Phase
 
 GATE = Key("kota", "gate")
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
