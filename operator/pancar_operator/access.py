@@ -1,7 +1,8 @@
-"""Who may enter: the signing key, viewers' tokens and one-time links, all in the state folder.
+"""Who may enter: the signing key, viewers' tokens and one-time links.
 
-The only module that mints tokens. `pancar up` and `pancar token` open an `Entry` on the state folder; relays get public
-keys and pending links as an `Access`. A link's code is kept as its SHA-256 alone: who reads the folder cannot enter.
+The only module that mints tokens. In a cluster the key is in a Secret (`keys`); on one machine `pancar up` and `pancar
+token` open an `Entry` on the state folder, which holds it and the links. Relays get public keys and pending links as an
+`Access`. A link's code is kept as its SHA-256 alone: who reads the folder cannot enter.
 """
 
 import json
@@ -12,7 +13,7 @@ import time
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -69,19 +70,36 @@ class Right:
     lifetime: int = 12 * 3600
 
 
-class Entry:
-    """The signing key and the pending links of one state folder.
+class SigningKey:
+    """Signs viewers' tokens (ES256)."""
 
-    Raises OSError where the folder cannot be read or written, ValueError where the key in it is none.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.links_folder = folder / "links"
-        self.links_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._key = _signing_key(folder / "signing-key.pem")
-        public = self._key.public_key()
+    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+        self._key = key
+        public = key.public_key()
         pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        self._public = PublicKey(_thumbprint(public), pem.decode())
+        self.public = PublicKey(_thumbprint(public), pem.decode())
+
+    @classmethod
+    def new(cls) -> Self:
+        return cls(ec.generate_private_key(ec.SECP256R1()))
+
+    @classmethod
+    def load(cls, pem: bytes) -> Self:
+        """Raises ValueError for anything but the PEM of such a key."""
+        try:
+            key = serialization.load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError):
+            key = None
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+            # Said without its cause, which may quote the key.
+            raise ValueError("it is no ES256 key") from None
+        return cls(key)
+
+    def dump(self) -> bytes:
+        """The inverse of `load`."""
+        return self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
 
     def mint(self, right: Right, *, now: float | None = None) -> str:
         """A token for a right, as a signed JWT (RFC 7519)."""
@@ -97,7 +115,22 @@ class Entry:
             "scope": " ".join(right.scopes),
             "cameras": list(right.cameras),
         }
-        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self._public.kid})
+        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self.public.kid})
+
+
+class Entry:
+    """The signing key and the pending links of one state folder.
+
+    Raises OSError where the folder cannot be read or written, ValueError where the key in it is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.links_folder = folder / "links"
+        self.links_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._key = _signing_key(folder / "signing-key.pem")
+
+    def mint(self, right: Right, *, now: float | None = None) -> str:
+        return self._key.mint(right, now=now)
 
     def add_link(self, right: Right, *, seconds: int = LINK_SECONDS, now: float | None = None) -> str:
         """Files a one-time link for a right and returns its code."""
@@ -121,7 +154,7 @@ class Entry:
                 file.unlink(missing_ok=True)
             else:
                 links.append(link)
-        return Access(keys=(self._public,), links=tuple(links))
+        return Access(keys=(self._key.public,), links=tuple(links))
 
     def _link_file(self, code_sha256: bytes) -> Path:
         return self.links_folder / f"{code_sha256.hex()}.json"
@@ -149,23 +182,16 @@ def _read_link(file: Path) -> PendingLink | None:
         return None
 
 
-def _signing_key(path: Path) -> ec.EllipticCurvePrivateKey:
+def _signing_key(path: Path) -> SigningKey:
     """The key at `path`; where there is none, a new one. Two processes that make one at once end up with the same."""
     if not path.exists():
-        fresh = ec.generate_private_key(ec.SECP256R1())
-        pem = fresh.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        _create_private(path, pem)
+        _create_private(path, SigningKey.new().dump())
     if path.stat().st_mode & 0o077:
         raise ValueError(f"{path} can be read by others; chmod 600 it, or remove it to have a new one made")
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ValueError(f"{path} holds no ES256 key; remove it to have a new one made")
-    return key
+        return SigningKey.load(path.read_bytes())
+    except ValueError:
+        raise ValueError(f"{path} holds no ES256 key; remove it to have a new one made") from None
 
 
 def _create_private(path: Path, content: bytes) -> None:
