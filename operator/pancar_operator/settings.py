@@ -6,13 +6,13 @@ Each part is given its own piece: `Deployment` is what `specs` builds the relays
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 from pancar_proto.logs import Format
 
 from pancar_operator.model import Key
+from pancar_operator.specs import Deployment, PullPolicy
 
-PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 _PULL_POLICIES: Final[tuple[PullPolicy, ...]] = get_args(PullPolicy)
 
 
@@ -29,17 +29,6 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """What every relay's pod is told and made of, beyond what its pool says."""
-
-    image: str
-    pull_policy: PullPolicy
-    # Where relays dial the operator, "host:port".
-    control: str
-    enrol: str
 
 
 @dataclass(frozen=True, slots=True)

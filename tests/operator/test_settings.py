@@ -2,7 +2,8 @@
 
 import pytest
 from pancar_operator.model import Key
-from pancar_operator.settings import Address, Deployment, Settings, SettingsError
+from pancar_operator.settings import Address, Settings, SettingsError
+from pancar_operator.specs import Deployment
 
 LEAST = {
     "PANCAR_NAMESPACE": "pancar",
