@@ -46,6 +46,18 @@ class Peer(NamedTuple):
     not_after: datetime.datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """Whom a relay proved to be, and what its certificate is to say."""
+
+    uid: str
+    pool: Key
+    # Its pod's name; empty where it has none.
+    name: str = ""
+    # IP addresses it serves HTTPS at.
+    addresses: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Authority:
     """One certificate authority (RFC 5280)."""
@@ -175,21 +187,21 @@ class Issuer:
                 self._renew_at = now + CERTIFICATE_LIFE * 2 / 3
             return self._pair, self._authorities.bundle
 
-    def relay(
-        self, public: ec.EllipticCurvePublicKey, pool: Key, uid: str, name: str, addresses: Iterable[str]
-    ) -> bytes:
-        """A relay's certificate (PEM): a client's towards the operator, a server's under its addresses for HTTPS."""
+    def relay(self, public: ec.EllipticCurvePublicKey, enrolled: Enrolled) -> bytes:
+        """A relay's certificate (PEM): a client's towards the operator, a server's under its addresses for HTTPS.
+
+        Raises ValueError for a pool or uid that cannot stand in it.
+        """
+        uid, pool = enrolled.uid, enrolled.pool
         uri = f"spiffe://pancar.dev/pool/{pool.namespace}/{pool.name}/relay/{uid}"
         if not _RELAY_URI.fullmatch(uri):
             raise ValueError("pool or uid cannot stand in a certificate")
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
-        if name:
+        if enrolled.name:
             # As the pool's headless Service names its pods.
-            host = f"{name}.{pool.name}.{pool.namespace}.svc"
+            host = f"{enrolled.name}.{pool.name}.{pool.namespace}.svc"
             names += [x509.DNSName(host), x509.DNSName(f"{host}.cluster.local")]
-        names += [
-            x509.IPAddress(address) for address in sorted({ipaddress.ip_address(each) for each in addresses}, key=str)
-        ]
+        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in dict.fromkeys(enrolled.addresses)]
         now = self._now()
         usages = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
         return self._authorities.signer(now).certify(public, names, uid[:64], usages, now)

@@ -36,6 +36,8 @@ SERVER_OPTIONS: Final = (
     # gRPC's own floor of 5 minutes would make a server cut off a peer that pings every 5 s (too_many_pings).
     ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_TIME_MS // 2),
     ("grpc.so_reuseport", 0),
+    # Who connects and then says nothing; gRPC waits two minutes.
+    ("grpc.server_handshake_timeout_ms", 10_000),
 )
 CHANNEL_OPTIONS: Final = (
     *_COMMON,
