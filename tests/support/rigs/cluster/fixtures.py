@@ -2,7 +2,8 @@
 
 `kube` is any Kubernetes: the one that PANCAR_TEST_KUBECONFIG names, or else the rig's own. `cluster` is the rig's own,
 which can do more: switch nodes off, stop the API server, load images, tell who wrote what. `namespace` is a fresh one.
-A pod that runs an image loaded here says `imagePullPolicy: Never`.
+`operator_image` and `relay_image` are names of Pancar's own images on the rig's nodes, made of this checkout. A pod
+that runs an image loaded here says `imagePullPolicy: Never`.
 
 There is one cluster for all tests of a run, in one worker of xdist's: `make test` distributes by group.
 """
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rigs.cluster import build, node, running
+from rigs.cluster import build, images, node, running
 from rigs.cluster.kube import Kube
 
 KUBECONFIG, LOGS = "PANCAR_TEST_KUBECONFIG", "CLUSTER_LOGS"
@@ -51,6 +52,16 @@ def cluster() -> Iterator[running.Cluster]:
     logs = os.environ.get(LOGS)
     with running.cluster(Path(logs) if logs else None) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def operator_image(cluster: running.Cluster) -> str:
+    return cluster.load(images.operator())
+
+
+@pytest.fixture(scope="session")
+def relay_image(cluster: running.Cluster) -> str:
+    return cluster.load(images.relay())
 
 
 @pytest.fixture(scope="session")

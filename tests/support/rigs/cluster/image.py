@@ -1,4 +1,4 @@
-"""OCI images of one layer, written without a daemon and without a pull; `images` says what is in them."""
+"""OCI images, written without a daemon and without a pull; `images` says what is in them."""
 
 import hashlib
 import io
@@ -34,6 +34,8 @@ class Image:
     reference: str
     entries: tuple[Entry, ...]
     entrypoint: tuple[str, ...]
+    base: tuple[Entry, ...] = ()
+    """A layer below, which images that have the same one share on a node."""
     user: str = "0:0"
     path: str = "/usr/local/bin:/usr/bin:/bin"
 
@@ -93,39 +95,39 @@ def _digest(path: Path) -> str:
 
 def write(image: Image, archive: Path) -> None:
     """An OCI image layout in one tar file, as `ctr images import` takes it."""
-    layer = archive.with_suffix(".layer")
-    _write_layer(layer, image.entries)
-    architecture = ARCHITECTURES[platform.machine()]
-    layer_digest = _digest(layer)
-    config = {
-        "architecture": architecture,
-        "os": "linux",
-        "config": {"Entrypoint": image.entrypoint, "User": image.user, "Env": [f"PATH={image.path}"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_digest}"]},
-    }
-    blobs: list[tuple[str, bytes]] = []
+    layers: dict[str, Path] = {}
+    for number, entries in enumerate(filter(None, (image.base, image.entries))):
+        layer = archive.with_suffix(f".layer{number}")
+        _write_layer(layer, entries)
+        layers[_digest(layer)] = layer
+    blobs: dict[str, bytes] = {}
 
     def blob(media_type: str, content: object) -> dict[str, object]:
         data = json.dumps(content).encode()
         digest = hashlib.sha256(data).hexdigest()
-        blobs.append((digest, data))
+        blobs[digest] = data
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
+    where = {"architecture": ARCHITECTURES[platform.machine()], "os": "linux"}
+    config = {
+        **where,
+        "config": {"Entrypoint": image.entrypoint, "User": image.user, "Env": [f"PATH={image.path}"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in layers]},
+    }
+    listed = [
+        {"mediaType": LAYER, "digest": f"sha256:{digest}", "size": layer.stat().st_size}
+        for digest, layer in layers.items()
+    ]
     manifest = blob(
         MANIFEST,
-        {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": blob(CONFIG, config),
-            "layers": [{"mediaType": LAYER, "digest": f"sha256:{layer_digest}", "size": layer.stat().st_size}],
-        },
+        {"schemaVersion": 2, "mediaType": MANIFEST, "config": blob(CONFIG, config), "layers": listed},
     )
-    manifest["annotations"] = {"io.containerd.image.name": image.reference}
-    manifest["platform"] = {"architecture": architecture, "os": "linux"}
+    manifest |= {"annotations": {"io.containerd.image.name": image.reference}, "platform": where}
     with tarfile.open(archive, "w") as out:
         _add(out, Entry("oci-layout", data=b'{"imageLayoutVersion":"1.0.0"}', mode=0o644))
         _add(out, Entry("index.json", data=json.dumps({"schemaVersion": 2, "manifests": [manifest]}).encode()))
-        for digest, data in blobs:
+        for digest, data in blobs.items():
             _add(out, Entry(f"blobs/sha256/{digest}", data=data, mode=0o644))
-        out.add(layer, f"blobs/sha256/{layer_digest}")
-    layer.unlink()
+        for digest, layer in layers.items():
+            out.add(layer, f"blobs/sha256/{digest}")
+            layer.unlink()
