@@ -492,6 +492,8 @@ class Placement:
     camera: Camera
     # None where the camera wants none.
     credentials: Credentials | None = None
+    # The camera's metadata.generation; 0 on one machine.
+    generation: int = 0
 
 
 @plain(frozen=True, slots=True)
@@ -601,7 +603,7 @@ class Snapshot:
     bitrates: Mapping[Key, int] = plain_field(default_factory=dict)
     # Relays that each pool has pods for now; none known on one machine.
     sizes: Mapping[Key, int] = plain_field(default_factory=dict)
-    # Cameras on their way: assigned, and not reported by that relay yet.
+    # Cameras on their way: assigned, and that relay has not got anywhere with them yet.
     unsettled: frozenset[Key] = frozenset()
 
 
