@@ -7,6 +7,7 @@ pools ask for.
 import collections
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,7 +15,7 @@ import typer
 from pancar_operator.manifests import ManifestError, load
 from pancar_operator.model import DEFAULT_NAMESPACE, Assignment, Key, Manifests, Relay, Snapshot
 from pancar_operator.observe import Endpoint, Known
-from pancar_operator.plan import Plan, capacity, plan, pool_of, replicas
+from pancar_operator.plan import Plan, capacity, plan
 from pancar_operator.status import BECAUSE, conditions
 from rich.console import Console
 
@@ -31,18 +32,22 @@ def snapshot(manifests: Manifests, facts: Facts | None) -> Snapshot:
     if facts is not None:
         known.default_pool = facts.default_pool
     known.declare(manifests)
-    for relay in _asked_for(known) if facts is None else (each.relay for each in facts.relays):
-        known.attach(relay, Endpoint("", ()))
-    cameras = facts.cameras.items() if facts is not None else ()
-    return known.snapshot({key: camera.assignment for key, camera in cameras if camera.assignment is not None})
+    if facts is None:
+        return _with_relays(known.snapshot({}))
+    for each in facts.relays:
+        known.attach(each.relay, Endpoint("", ()))
+    return known.snapshot({key: it.assignment for key, it in facts.cameras.items() if it.assignment is not None})
 
 
-def _asked_for(known: Known) -> Iterator[Relay]:
-    counts = collections.Counter(pool_of(camera, known.default_pool) for camera in known.cameras.values())
-    for key, pool in known.pools.items():
-        name = key.name if key.namespace == DEFAULT_NAMESPACE else str(key)
-        for ordinal in range(replicas(pool, counts[key])):
-            yield Relay(f"{name}-{ordinal}", key)
+def _with_relays(given: Snapshot) -> Snapshot:
+    """The same with as many relays as the planner asks for."""
+    asked = plan(replace(given, sizes=dict.fromkeys(given.pools, 0))).replicas
+    relays = (
+        Relay(f"{key.name if key.namespace == DEFAULT_NAMESPACE else key}-{ordinal}", key)
+        for key, count in asked.items()
+        for ordinal in range(count)
+    )
+    return replace(given, relays=tuple(relays))
 
 
 def changes(given: Snapshot, planned: Plan) -> Iterator[str]:

@@ -161,7 +161,8 @@ class Up:
     def _declare(self, manifests: Manifests) -> None:
         self._known.declare(manifests)
         served = self._known.default_pool
-        others = [str(key) for key, camera in manifests.cameras.items() if pool_of(camera, served) != served]
+        cameras, pools = manifests.cameras, manifests.pools
+        others = [str(key) for key, camera in cameras.items() if pool_of(camera, served, pools) != served]
         if others:
             named = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
             self._screen.trouble(

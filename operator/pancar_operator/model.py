@@ -579,6 +579,9 @@ class Why(StrEnum):
     RELAY_DRAINING = "RelayDraining"
     RELAY_FULL = "RelayFull"
     POOL_CHANGED = "PoolChanged"
+    # The plan empties relays by itself, to have fewer or to replace outdated ones.
+    SCALE_IN = "ScaleIn"
+    ROLLED = "Rolled"
 
 
 class Assignment(NamedTuple):

@@ -26,7 +26,6 @@ from pancar_operator.model import (
     Why,
 )
 from pancar_operator.plan import Move, Plan, Unplaced, WhyNot, capacity, plan, pool_of
-from pancar_operator.plan import replicas as replicas_of
 
 POOL = Key("pancar", "city")
 OTHER = Key("pancar", "police")
@@ -114,7 +113,7 @@ def test_nobody_is_over_capacity_or_in_the_wrong_pool(given: Snapshot) -> None:
     planned = plan(given)
     relays = {relay.uid: relay for relay in given.relays}
     for key, uid in where(planned).items():
-        wanted = pool_of(given.cameras[key], given.default_pool)
+        wanted = pool_of(given.cameras[key], given.default_pool, given.pools)
         assert relays[uid].pool == wanted
         assert given.pools[wanted].spec.takes(key.namespace)
     for uid, count in collections.Counter(where(planned).values()).items():
@@ -154,7 +153,7 @@ def test_order_does_not_matter(given: Snapshot, random: Random) -> None:
 def test_a_plan_carried_out_is_kept(given: Snapshot) -> None:
     first = plan(given)
     again = plan(replace(given, placed=first.assignments))
-    assert again == Plan(first.assignments, first.unplaced)
+    assert (again.assignments, again.unplaced, again.moves) == (first.assignments, first.unplaced, ())
     for key, assignment in again.assignments.items():
         assert assignment is first.assignments[key], "who stays keeps the reason he came for"
 
@@ -294,7 +293,8 @@ def test_a_paused_camera_keeps_its_place() -> None:
 def test_the_relays_a_pool_asks_for() -> None:
     def asked(cameras: int, *, replicas: int | None = None, autoscaling: Autoscaling | None = None) -> int:
         spec = RelayPoolSpec(replicas=replicas, autoscaling=autoscaling, capacity=RelayCapacity(cameras=100))
-        return replicas_of(replace(pool(), spec=spec), cameras)
+        given = replace(crowd(cameras, []), pools={POOL: replace(pool(), spec=spec)}, sizes={POOL: 0})
+        return plan(given).replicas[POOL]
 
     assert asked(1000) == 1
     assert asked(1000, replicas=3) == 3
