@@ -1,15 +1,17 @@
 """Composition root of a relay process: `python -m pancar_relay`, configured by its environment (see `settings`).
 
-Makes the parts, hands them to each other, turns once a second, and takes them down in order on SIGTERM or SIGINT.
+Makes the parts, hands them to each other, turns once a second, and takes them down in order on SIGTERM or SIGINT: at
+once, or once its cameras have gone elsewhere (`drain`).
 """
 
 import asyncio
+import datetime
 import gc
 import os
 import signal
-import ssl
 import sys
 import time
+from collections.abc import Coroutine
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,11 +20,16 @@ from aiohttp import web
 from pancar_proto import logs
 
 from pancar_relay._engine import DtlsReceived, Engine, ViewerEnded
-from pancar_relay.control import Control, Identity
+from pancar_relay.control import Control, Facts, Identity
 from pancar_relay.desired import Desired
+from pancar_relay.drain import Drain
+from pancar_relay.enrol import Enrolment, own_key
 from pancar_relay.errors import SettingsError
 from pancar_relay.health import Health
+from pancar_relay.https import Https
+from pancar_relay.ingest.bitrates import PERIOD, Bitrates
 from pancar_relay.ingest.cameras import Cameras
+from pancar_relay.kept import Kept
 from pancar_relay.metrics import Metrics
 from pancar_relay.settings import Address, Settings, host_addresses
 from pancar_relay.stats import Stats
@@ -35,9 +42,6 @@ from pancar_relay.web import Web
 
 log = structlog.get_logger()
 
-CAPACITY_CAMERAS = 200
-CAPACITY_VIEWERS = 1000
-CAPACITY_EGRESS_MBPS = 2000
 TICK = 1.0
 # What a connection kept open costs (about 30 KiB) is worth a wall's next requests, not an hour of nothing.
 KEEPALIVE = 15.0
@@ -45,34 +49,41 @@ SHUTDOWN_TIMEOUT = 2.0
 
 
 class Relay:
-    """All parts of one relay. `serve` runs it until `stop`."""
+    """All parts of one relay. `serve` runs it until `stop`.
+
+    Raises SettingsError for a certificate, authorities or a folder that cannot be used.
+    """
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
         self._engine = engine
-        self._stopping = asyncio.Event()
+        self._drain = Drain(settings.drain_seconds)
+        self._wake = asyncio.Event()
         media_port = engine.local_address[1]
         self._media = [(host, media_port) for host in settings.media_addresses]
         self._cameras = Cameras(engine)
+        self._bitrates = Bitrates()
         self._rights = Rights()
-        self._sessions = Sessions(engine, self._rights, self._media, CAPACITY_VIEWERS)
+        self._sessions = Sessions(engine, self._rights, self._media, settings.capacity.viewers)
         self._health = Health(engine)
+        self._kept = Kept(settings.state_dir, settings.relay_uid) if settings.state_dir else None
+        self._https, self._enrolment = self._certified()
         self._control: Control | None = None
-        stats = Stats(engine)
-        metrics = Metrics(
-            self._cameras, self._sessions, stats, lambda: self._control is not None and self._control.attached
-        )
-        self._api = Api(self._cameras, self._rights, stats, self._link_used)
+        self._stats = Stats(engine)
+        metrics = Metrics(self._cameras, self._sessions, self._stats, self._attached)
+        self._api = Api(self._cameras, self._rights, self._stats, self._link_used)
         pages = Pages()
         self._web = Web(self._rights, self._health, metrics, pages).application(
             Whep(self._cameras, self._sessions), self._api
         )
 
     def stop(self) -> None:
-        self._stopping.set()
+        """At the first call the relay drains, if it is given time for that; at the second it ends."""
+        self._drain.ask(time.monotonic())
+        self._wake.set()
 
     async def serve(self) -> None:
-        """Raises OSError where the HTTP address cannot be bound, SettingsError for a certificate that does not load."""
+        """Raises OSError where the HTTP address cannot be bound."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._engine.fileno(), self._on_engine)
         runner = web.AppRunner(
@@ -82,67 +93,128 @@ class Relay:
         await runner.setup()
         try:
             url = await self._listen(runner)
-            self._control = Control(
-                self._settings.control, self._identity(url), self._cameras, self._rights, self._on_desired
-            )
-            control = asyncio.create_task(self._control.run(), name="control")
-            control.add_done_callback(self._on_control_done)
+            control = self._control = self._make_control(url)
+            tasks = [self._supervised("control", control.run()), self._supervised("bitrates", self._measure(control))]
+            if self._enrolment is not None:
+                tasks.append(self._supervised("enrolment", self._enrolment.run()))
             # What lives as long as the process need not be looked at by every collection.
             gc.collect()
             gc.freeze()
             log.info("relay.started", url=url, media=",".join(str(Address(*address)) for address in self._media))
-            await self._turn()
-            await self._go_down(control)
+            await self._turn(control)
+            await self._go_down(control, tasks)
         finally:
             await runner.cleanup()
             loop.remove_reader(self._engine.fileno())
 
-    async def _turn(self) -> None:
-        while not self._stopping.is_set():
+    async def _turn(self, control: Control) -> None:
+        while not self._over():
+            if self._drain.asked and not self._health.draining:
+                log.info("relay.draining", cameras=len(self._cameras), sessions=len(self._sessions))
+                self._health.draining = True
+                control.drain("the relay was asked to end")
             self._health.tick()
             self._sessions.tick(time.monotonic(), time.time())
+            self._wake.clear()
             try:
                 async with asyncio.timeout(TICK):
-                    await self._stopping.wait()
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
-    async def _go_down(self, control: "asyncio.Task[None]") -> None:
-        log.info("relay.stopping", sessions=len(self._sessions))
+    def _over(self) -> bool:
+        return self._drain.over(
+            time.monotonic(), cameras=len(self._cameras), sessions=len(self._sessions), attached=self._attached()
+        )
+
+    async def _go_down(self, control: Control, tasks: "list[asyncio.Task[None]]") -> None:
+        log.info("relay.stopping", cameras=len(self._cameras), sessions=len(self._sessions))
         self._health.draining = True
         self._cameras.close()
         self._sessions.close()
-        control.cancel()
-        await asyncio.wait([control])
+        await control.finish()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    def _supervised(self, name: str, coroutine: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(coroutine, name=name)
+        task.add_done_callback(self._on_task_done)
+        return task
+
+    def _on_task_done(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A relay that can no longer be told anything is to be restarted, not to be left deaf.
+            log.critical(f"{task.get_name()}.died", error=repr(error))
+            self._drain.hurry()
+            self._wake.set()
+
+    async def _measure(self, control: Control) -> None:
+        while True:
+            await asyncio.sleep(PERIOD)
+            stats = await self._stats.take()
+            if stats is not None:
+                received = {stream.stream: stream.bytes for stream in stats.streams}
+                counters = {
+                    view.key: (view.stream, received[view.stream])
+                    for view in self._cameras.views()
+                    if view.stream is not None and view.stream in received
+                }
+                control.remeasured(self._bitrates.measure(counters, time.monotonic() - self._stats.age()))
 
     async def _on_shutdown(self, _app: web.Application) -> None:
         await self._api.close()
 
     async def _listen(self, runner: web.AppRunner) -> str:
         listen = self._settings.http_listen
-        context = _ssl_context(self._settings)
+        context = self._https.context if self._https else None
         site = web.TCPSite(runner, listen.host, listen.port, ssl_context=context)
         await site.start()
         port = int(runner.addresses[0][1])
-        host = host_addresses(listen.host)[0] if listen.wildcard else listen.host
-        return f"{'https' if context else 'http'}://{Address(host, port)}"
+        return f"{'https' if context else 'http'}://{Address(self._http_host(), port)}"
 
-    def _identity(self, url: str) -> Identity:
-        return Identity(
-            relay_uid=self._settings.relay_uid,
-            pool=self._settings.pool,
+    def _http_host(self) -> str:
+        """Where others reach HTTP: of the host's own addresses one that is advertised for media, where there is one."""
+        listen = self._settings.http_listen
+        if not listen.wildcard:
+            return listen.host
+        own = host_addresses(listen.host)
+        return next((address for address in self._settings.media_addresses if address in own), own[0])
+
+    def _certified(self) -> tuple[Https | None, Enrolment | None]:
+        settings = self._settings
+        key = own_key(self._kept)
+        https: Https | None = None
+        if settings.tls is not None:
+            https = Https.given(settings.tls)
+        elif not settings.http_listen.loopback:
+            listen = settings.http_listen
+            own = host_addresses(listen.host) if listen.wildcard else (listen.host,)
+            https = Https.own(key.self_signed((*own, *settings.media_addresses), datetime.datetime.now(datetime.UTC)))
+        if settings.enrolling is None:
+            return https, None
+        return https, Enrolment(settings.enrolling, key, self._kept, https.present if https else None)
+
+    def _make_control(self, url: str) -> Control:
+        settings = self._settings
+        identity = Identity(
+            relay_uid=settings.relay_uid,
+            pool=settings.pool,
             version=version("pancar"),
             http_url=url,
             media_addresses=tuple(str(Address(*address)) for address in self._media),
-            cameras=CAPACITY_CAMERAS,
-            viewers=CAPACITY_VIEWERS,
-            egress_mbps=CAPACITY_EGRESS_MBPS,
+            capacity=settings.capacity,
         )
+        facts = Facts(self._cameras, self._bitrates, self._rights)
+        return Control(settings.control, self._enrolment, identity, facts, self._kept, self._on_desired)
 
     def _on_desired(self, desired: Desired) -> None:
         # Access may be refused, and is so before anything changes.
         self._rights.update(desired.access)
+        self._sessions.advertise(desired.media_addresses or self._media)
         self._cameras.desire(desired.assignments)
+        if self._drain.asked:
+            self._wake.set()
 
     def _on_engine(self) -> None:
         for event in self._engine.events():
@@ -159,31 +231,17 @@ class Relay:
         if self._control is not None:
             self._control.link_used()
 
-    def _on_control_done(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # A relay that can no longer be told anything is to be restarted, not to be left deaf.
-            log.critical("control.died", error=repr(error))
-            self.stop()
-
-
-def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls.certificate, settings.tls.key)
-    except (ssl.SSLError, OSError) as error:
-        raise SettingsError(f"PANCAR_TLS_CERTIFICATE and PANCAR_TLS_KEY do not load as a pair: {error}") from error
-    return context
+    def _attached(self) -> bool:
+        return self._control is not None and self._control.attached
 
 
 async def _run(settings: Settings) -> None:
     engine = Engine(settings.media_listen.host, settings.media_listen.port)
-    relay = Relay(settings, engine)
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, relay.stop)
     try:
+        relay = Relay(settings, engine)
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, relay.stop)
         await relay.serve()
     finally:
         await asyncio.to_thread(engine.close)
@@ -211,7 +269,7 @@ def main() -> int:
         return 0
     _call_itself("pancar-relay")
     logs.configure(settings.log_format)
-    structlog.contextvars.bind_contextvars(relay=settings.relay_uid)
+    structlog.contextvars.bind_contextvars(relay=settings.relay_name)
     try:
         asyncio.run(_run(settings))
     except (SettingsError, OSError) as error:

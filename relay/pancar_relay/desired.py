@@ -39,6 +39,8 @@ class Assignment:
     site: str = ""
     paused: bool = False
     paused_reason: str = ""
+    # Of the camera's manifest; what is reported of the camera names it.
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +70,5 @@ class Desired:
     version: int
     assignments: tuple[Assignment, ...] = ()
     access: Access = field(default_factory=Access)
+    # (ip, port) where viewers reach the relay's media port; none where the relay knows that itself.
+    media_addresses: tuple[tuple[str, int], ...] = ()

@@ -3,6 +3,7 @@
     RelayError
     ├── SettingsError            the environment the process was started with; it does not start
     ├── StaleDesiredError        the operator's: a state of an older term, or one already overtaken
+    ├── CertificateError         the operator's, or of what was kept: a key or certificate that is none of ours
     ├── NegotiationError         the viewer's offer
     │   └── NoCommonCodecError   a well-formed offer that leaves out every H.264 we could send
     ├── dtls.HandshakeError      the viewer's DTLS
@@ -25,6 +26,10 @@ class SettingsError(RelayError):
 
 class StaleDesiredError(RelayError):
     """A desired state that a newer one has overtaken."""
+
+
+class CertificateError(RelayError):
+    """A key, certificate or authority that is not what it is taken for."""
 
 
 class NegotiationError(RelayError):

@@ -1,6 +1,7 @@
 """The environment, parsed once into a frozen `Settings`; called by `__main__` alone."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,10 @@ import ifaddr
 from pancar_relay.errors import SettingsError
 
 LogFormat = Literal["console", "json"]
+
+# A name as DNS and Kubernetes have them; addresses go through `parse_address`.
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+UNIX = "unix:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +46,44 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Enrolling:
+    """Where the relay gets its certificate, and by what both sides know each other then."""
+
+    target: str
+    # PEM, the authorities that may have certified the operator; read again as it changes.
+    authorities: Path
+    # What proves who the relay is; read at each enrolment.
+    token: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What the relay may carry at once."""
+
+    cameras: int = 200
+    viewers: int = 1000
+    egress_mbps: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All that a relay process is told at its start."""
 
     relay_uid: str
+    # As people know it: its pod's name.
+    relay_name: str
     pool: str
     control: str
+    enrolling: Enrolling | None
+    # Where it keeps what it must still know after a restart; memory-backed, for it holds cameras' passwords.
+    state_dir: Path | None
+    # How long it may take to be emptied once it is asked to end.
+    drain_seconds: float
+    capacity: Capacity
     http_listen: Address
     media_listen: Address
     media_addresses: tuple[str, ...]
+    # None where HTTPS is served with the relay's own certificate, or HTTP on loopback.
     tls: Tls | None
     log_format: LogFormat
     # Wait, once loaded, for a line on standard input before anything is opened; end with it.
@@ -61,13 +95,18 @@ class Settings:
         http_listen = _address(environment, "PANCAR_HTTP_LISTEN", "127.0.0.1:8080")
         media_listen = _address(environment, "PANCAR_MEDIA_LISTEN", "127.0.0.1:0")
         return cls(
-            relay_uid=_required(environment, "PANCAR_RELAY_UID"),
+            relay_uid=(uid := _required(environment, "PANCAR_RELAY_UID")),
+            relay_name=environment.get("PANCAR_RELAY_NAME") or uid,
             pool=environment.get("PANCAR_POOL") or "default",
-            control=_control(environment),
+            control=_target(environment, "PANCAR_CONTROL"),
+            enrolling=_enrolling(environment),
+            state_dir=_state_dir(environment),
+            drain_seconds=_seconds(environment, "PANCAR_DRAIN_SECONDS"),
+            capacity=_capacity(environment),
             http_listen=http_listen,
             media_listen=media_listen,
             media_addresses=_media_addresses(environment, media_listen),
-            tls=_tls(environment, http_listen),
+            tls=_tls(environment),
             log_format=_log_format(environment),
             standby=bool(environment.get("PANCAR_STANDBY")),
         )
@@ -105,13 +144,72 @@ def _required(environment: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _control(environment: Mapping[str, str]) -> str:
-    target = _required(environment, "PANCAR_CONTROL")
-    if not target.startswith("unix:"):
-        raise SettingsError(
-            "PANCAR_CONTROL must be a unix socket (unix:/path): control never runs over TCP in the clear"
-        )
-    return target
+def _target(environment: Mapping[str, str], name: str) -> str:
+    """What gRPC dials: a unix socket, or a host by name or address and its port."""
+    target = _required(environment, name)
+    if target.startswith(UNIX + "/"):
+        return target
+    host, _, port = target.rpartition(":")
+    if _HOST.fullmatch(host) and port.isascii() and port.isdigit() and 0 < int(port) <= 65535:
+        return target
+    try:
+        if parse_address(target).port > 0:
+            return target
+    except ValueError:
+        pass
+    raise SettingsError(f"{name} is neither host:port nor unix:/path: {target!r}")
+
+
+def _enrolling(environment: Mapping[str, str]) -> Enrolling | None:
+    names = ("PANCAR_ENROL", "PANCAR_CONTROL_AUTHORITIES", "PANCAR_TOKEN")
+    if not any(environment.get(name) for name in names) and environment["PANCAR_CONTROL"].startswith(UNIX):
+        return None
+    return Enrolling(
+        target=_target(environment, names[0]),
+        authorities=_file(environment, names[1]),
+        token=_file(environment, names[2]),
+    )
+
+
+def _file(environment: Mapping[str, str], name: str) -> Path:
+    path = Path(_required(environment, name))
+    if not path.is_file():
+        raise SettingsError(f"{name} names no file: {path}")
+    return path
+
+
+def _state_dir(environment: Mapping[str, str]) -> Path | None:
+    text = environment.get("PANCAR_STATE_DIR")
+    if not text:
+        return None
+    if not Path(text).is_absolute():
+        raise SettingsError(f"PANCAR_STATE_DIR is no absolute path: {text!r}")
+    return Path(text)
+
+
+def _seconds(environment: Mapping[str, str], name: str) -> float:
+    text = environment.get(name) or "0"
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]+)?", text):
+        raise SettingsError(f"{name} is no number of seconds: {text!r}")
+    return float(text)
+
+
+def _capacity(environment: Mapping[str, str]) -> Capacity:
+    usual = Capacity()
+    return Capacity(
+        cameras=_count(environment, "PANCAR_CAPACITY_CAMERAS", usual.cameras),
+        viewers=_count(environment, "PANCAR_CAPACITY_VIEWERS", usual.viewers),
+        egress_mbps=_count(environment, "PANCAR_CAPACITY_EGRESS_MBPS", usual.egress_mbps),
+    )
+
+
+def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name)
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        raise SettingsError(f"{name} is no whole number above zero: {text!r}")
+    return int(text)
 
 
 def _address(environment: Mapping[str, str], name: str, default: str) -> Address:
@@ -135,14 +233,9 @@ def _media_addresses(environment: Mapping[str, str], listen: Address) -> tuple[s
     return tuple(dict.fromkeys(str(address) for address in parsed))
 
 
-def _tls(environment: Mapping[str, str], listen: Address) -> Tls | None:
+def _tls(environment: Mapping[str, str]) -> Tls | None:
     certificate, key = environment.get("PANCAR_TLS_CERTIFICATE", ""), environment.get("PANCAR_TLS_KEY", "")
     if not certificate and not key:
-        if not listen.loopback:
-            raise SettingsError(
-                f"PANCAR_HTTP_LISTEN is {listen}: beyond loopback HTTPS is required, set PANCAR_TLS_CERTIFICATE and "
-                "PANCAR_TLS_KEY"
-            )
         return None
     for name, path in (("PANCAR_TLS_CERTIFICATE", certificate), ("PANCAR_TLS_KEY", key)):
         if not path:

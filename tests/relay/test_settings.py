@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from pancar_relay.errors import SettingsError
-from pancar_relay.settings import Address, Settings, host_addresses, parse_address
+from pancar_relay.settings import Address, Capacity, Enrolling, Settings, host_addresses, parse_address
 
 LEAST = {"PANCAR_RELAY_UID": "u", "PANCAR_CONTROL": "unix:/run/control.sock"}
 
@@ -14,19 +14,60 @@ def test_the_least() -> None:
     assert (settings.relay_uid, settings.pool, settings.log_format) == ("u", "default", "console")
     assert (settings.http_listen, settings.media_listen) == (Address("127.0.0.1", 8080), Address("127.0.0.1", 0))
     assert (settings.media_addresses, settings.tls) == (("127.0.0.1",), None)
+    assert (settings.relay_name, settings.state_dir, settings.drain_seconds) == ("u", None, 0.0)
+
+
+def test_what_a_pod_is_told(tmp_path: Path) -> None:
+    for name in ("ca.crt", "token"):
+        (tmp_path / name).touch()
+    settings = Settings.from_environment(
+        {
+            "PANCAR_RELAY_UID": "7f1c",
+            "PANCAR_RELAY_NAME": "kota-0",
+            "PANCAR_POOL": "pancar/kota",
+            "PANCAR_CONTROL": "pancar-operator.pancar.svc:8443",
+            "PANCAR_ENROL": "[2001:db8::1]:8444",
+            "PANCAR_CONTROL_AUTHORITIES": f"{tmp_path}/ca.crt",
+            "PANCAR_TOKEN": f"{tmp_path}/token",
+            "PANCAR_STATE_DIR": "/run/pancar",
+            "PANCAR_HTTP_LISTEN": "0.0.0.0:8443",
+            "PANCAR_MEDIA_LISTEN": "0.0.0.0:8801",
+            "PANCAR_MEDIA_ADDRESSES": "10.0.0.7",
+            "PANCAR_DRAIN_SECONDS": "30",
+            "PANCAR_CAPACITY_CAMERAS": "100",
+            "PANCAR_CAPACITY_VIEWERS": "500",
+            "PANCAR_CAPACITY_EGRESS_MBPS": "900",
+        }
+    )
+    assert settings.relay_name == "kota-0"
+    assert settings.enrolling == Enrolling("[2001:db8::1]:8444", tmp_path / "ca.crt", tmp_path / "token")
+    assert (settings.state_dir, settings.drain_seconds) == (Path("/run/pancar"), 30.0)
+    assert settings.capacity == Capacity(cameras=100, viewers=500, egress_mbps=900)
+    assert settings.media_addresses == ("10.0.0.7",)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
         ("PANCAR_RELAY_UID", "", "PANCAR_RELAY_UID is not set"),
-        ("PANCAR_CONTROL", "192.0.2.1:50051", "unix socket"),
+        ("PANCAR_CONTROL", "", "PANCAR_CONTROL is not set"),
+        ("PANCAR_CONTROL", "operator", "neither host:port nor unix:/path"),
+        ("PANCAR_CONTROL", "unix:control.sock", "neither"),
+        ("PANCAR_CONTROL", "pancar-operator.pancar.svc:0", "neither"),
+        ("PANCAR_CONTROL", "-:8443", "neither"),
+        ("PANCAR_ENROL", "operator:", "PANCAR_ENROL is neither"),
+        ("PANCAR_ENROL", "operator:8444", "PANCAR_CONTROL_AUTHORITIES is not set"),
+        ("PANCAR_TOKEN", "/nowhere", "PANCAR_ENROL is not set"),
+        ("PANCAR_STATE_DIR", "state", "PANCAR_STATE_DIR is no absolute path"),
+        ("PANCAR_DRAIN_SECONDS", "soon", "PANCAR_DRAIN_SECONDS is no number"),
+        ("PANCAR_DRAIN_SECONDS", "-1", "PANCAR_DRAIN_SECONDS"),
+        ("PANCAR_CAPACITY_CAMERAS", "0", "PANCAR_CAPACITY_CAMERAS is no whole number above zero"),
+        ("PANCAR_CAPACITY_VIEWERS", "many", "PANCAR_CAPACITY_VIEWERS"),
+        ("PANCAR_CAPACITY_EGRESS_MBPS", "1.5", "PANCAR_CAPACITY_EGRESS_MBPS"),
         ("PANCAR_HTTP_LISTEN", "localhost:80", "PANCAR_HTTP_LISTEN"),
         ("PANCAR_HTTP_LISTEN", "127.0.0.1", "PANCAR_HTTP_LISTEN"),
         ("PANCAR_HTTP_LISTEN", "127.0.0.1:65536", "PANCAR_HTTP_LISTEN"),
         ("PANCAR_HTTP_LISTEN", "::1:80", "PANCAR_HTTP_LISTEN"),
-        ("PANCAR_HTTP_LISTEN", "0.0.0.0:8080", "HTTPS is required"),
-        ("PANCAR_HTTP_LISTEN", "192.0.2.1:8080", "HTTPS is required"),
         ("PANCAR_MEDIA_LISTEN", "media:1", "PANCAR_MEDIA_LISTEN"),
         ("PANCAR_MEDIA_ADDRESSES", "192.0.2.1,host", "PANCAR_MEDIA_ADDRESSES"),
         ("PANCAR_MEDIA_ADDRESSES", "::", "wildcard"),

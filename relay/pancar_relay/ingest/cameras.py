@@ -37,6 +37,7 @@ class View:
     since: float
     video: Video | None
     stream: int | None
+    generation: int
 
 
 @dataclass(slots=True)
@@ -59,6 +60,9 @@ class Cameras:
         self._listeners: list[Callable[[CameraKey], None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self.faults: dict[tuple[CameraKey, Fault], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._views)
 
     def desire(self, assignments: Iterable[Assignment]) -> None:
         self._perform(self._pulls.desire(assignments, time.monotonic()))
@@ -166,6 +170,7 @@ class Cameras:
             since=entered[1],
             video=feed.video if feed else None,
             stream=feed.stream if feed else None,
+            generation=assignment.generation,
         )
 
     def _forget(self, key: CameraKey) -> None:

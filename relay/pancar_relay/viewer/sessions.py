@@ -86,6 +86,10 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(self._by_id.values())
 
+    def advertise(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """Viewers who join from now on are told to send there."""
+        self._addresses = tuple(addresses)
+
     def get(self, session_id: str) -> Session | None:
         return self._by_id.get(session_id)
 
