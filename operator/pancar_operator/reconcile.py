@@ -1,6 +1,7 @@
 """The loop that makes things as they are declared: observe, plan, diff, apply, tell what changed.
 
-`pancar up` runs it as one task. Changes are gathered until none came for QUIET seconds, for DEBOUNCE at most.
+The operator and `pancar up` run it as one task. Changes are gathered until none came for QUIET seconds, for DEBOUNCE
+at most. In a cluster the first round waits, see `gathered`: what it does not know of would lose its cameras.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from pancar_operator.control import ControlPlane
-from pancar_operator.model import Assignment, Camera, Key, Report
+from pancar_operator.model import Assignment, Camera, Key, Report, Why
 from pancar_operator.observe import Known
 from pancar_operator.plan import Plan, Unplaced, plan
 from pancar_operator.status import Conditions, conditions
@@ -20,6 +21,12 @@ from pancar_operator.steps import Observed, diff
 
 QUIET: Final = 0.05
 DEBOUNCE: Final = 0.2
+
+# For so long after it began to lead a new leader moves nothing off a relay that has not attached yet.
+PATIENCE: Final = 15.0
+_LOOK_SECONDS: Final = 0.1
+
+_WHYS: Final = {why.value: why for why in Why}
 
 _log = structlog.get_logger(__name__)
 
@@ -79,12 +86,31 @@ class Reconciler:
         """One round; harmless where nothing changed."""
         self._known.expire()
         self._control.retain(self._known.relays)
-        self.plan = plan(self._known.snapshot(self.plan.assignments))
+        self.plan = plan(self._known.snapshot(self._placed()))
         for move in self.plan.moves:
             _log.info("camera.moved", camera=str(move.camera), source=move.source, target=move.target, why=move.why)
         steps = diff(self.plan, Observed(self._known.placements, self._control.holdings()))
         self._control.apply(steps, self._known.access)
         self._tell(Round(self.plan, self._transitions()))
+
+    def _placed(self) -> Mapping[Key, Assignment]:
+        """Where cameras are: as the last plan said, and else where a relay says that it holds them."""
+        assigned, cameras = self.plan.assignments, self._known.cameras
+        claimed = {
+            key: Assignment(uid, self._why(key, uid))
+            for key, uid in self._known.claims().items()
+            if key not in assigned and key in cameras
+        }
+        return {**claimed, **assigned} if claimed else assigned
+
+    def _why(self, key: Key, uid: str) -> Why:
+        """Why a relay holds a camera, from the leader before: the camera's status has it."""
+        written, pod = self._known.objects.get(key), self._known.pods.get(uid)
+        if written is not None and pod is not None and written.status.relay == pod.name:
+            for condition in written.status.conditions:
+                if condition.type == "Placed" and condition.reason in _WHYS:
+                    return _WHYS[condition.reason]
+        return Why.NEW
 
     def _transitions(self) -> list[Transition]:
         """Makes conditions anew where they may have changed; at ten thousand cameras all would take too long."""
@@ -114,6 +140,20 @@ class Reconciler:
             left = min(QUIET, deadline - loop.time())
             if left <= 0 or not await _within(changed, left):
                 return
+
+
+async def gathered(known: Known, synced: Callable[[], bool], deadline: float) -> None:
+    """Waits until all is known that the first plan must know: every object that there is, whatever that takes, and
+    what each relay that runs says it holds, until `deadline` on the loop's clock.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        missing = known.awaited()
+        if synced() and (not missing or loop.time() >= deadline):
+            break
+        await asyncio.sleep(_LOOK_SECONDS)
+    if missing:
+        _log.warning("relays.not_awaited", relays=sorted(missing))
 
 
 async def _within(event: asyncio.Event, seconds: float | None) -> bool:

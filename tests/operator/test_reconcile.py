@@ -1,20 +1,29 @@
-"""Rounds of the loop: what they tell, and what they leave alone."""
+"""Rounds of the loop: what they tell, and what they leave alone; and how a new leader begins."""
+
+import asyncio
+from datetime import UTC, datetime
 
 from pancar_operator.control import ControlPlane
 from pancar_operator.model import (
     Camera,
+    CameraObject,
     CameraSpec,
     CameraState,
+    CameraStatus,
     Key,
     Manifests,
     Metadata,
+    Pod,
     Relay,
+    RelayPool,
     Report,
     Source,
+    StatusCondition,
     Stream,
+    Truth,
 )
 from pancar_operator.observe import DEFAULT_POOL, Endpoint, Known
-from pancar_operator.reconcile import Reconciler, Transition
+from pancar_operator.reconcile import Reconciler, Transition, gathered
 from pancar_operator.status import Phase
 
 GATE, HARBOUR, SQUARE = KEYS = [Key("kota", name) for name in ("gate", "harbour", "square")]
@@ -112,3 +121,92 @@ def test_cameras_that_no_relay_takes_are_left_alone_too() -> None:
     operator.known.declare(declared(*KEYS))
     assert operator.round() == []
     assert all(operator.reconciler.statuses[key] is before[key] for key in KEYS)
+
+
+POOL = Key("pancar", "default")
+
+
+class NewLeader:
+    """An operator that has just begun to lead in a cluster, and knows the cameras and the pods."""
+
+    def __init__(self) -> None:
+        self.known = Known(lambda: 0.0, POOL)
+        self.known.put_pool(RelayPool(metadata=Metadata(name=POOL.name, namespace=POOL.namespace)), None, POOL)
+        for key, camera in declared(*KEYS).cameras.items():
+            self.known.put_camera(camera, CameraObject("u-" + key.name, 1), key)
+        control = ControlPlane(self.known, term=2, link_used=lambda _: None)
+        self.reconciler = Reconciler(self.known, control, lambda _: None)
+        for ordinal, uid in enumerate(("a", "b")):
+            self.known.put_pod(Pod(uid, POOL.namespace, f"default-{ordinal}", POOL, ordinal, "node", running=True))
+
+    def attach(self, uid: str, *holding: Key) -> None:
+        self.known.attach(Relay(uid, POOL), Endpoint("https://192.0.2.1:8443", ()), frozenset(holding))
+
+    def placed(self) -> dict[Key, tuple[str, str]]:
+        self.reconciler.once()
+        return {key: (uid, why.value) for key, (uid, why) in self.reconciler.plan.assignments.items()}
+
+
+def written(relay: str, reason: str) -> CameraStatus:
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    condition = StatusCondition(type="Placed", status=Truth.TRUE, reason=reason, message="", last_transition_time=since)
+    return CameraStatus(conditions=(condition,), relay=relay)
+
+
+def test_a_new_leader_leaves_cameras_where_relays_say_they_are() -> None:
+    leader = NewLeader()
+    leader.attach("b", *KEYS)
+    leader.attach("a")
+    assert {uid for uid, _ in leader.placed().values()} == {"b"}
+
+
+def test_the_reason_for_a_camera_s_place_outlasts_the_leader() -> None:
+    leader = NewLeader()
+    leader.known.put_camera(
+        leader.known.cameras[GATE], CameraObject("u-gate", 1, written("default-0", "RelayGone")), GATE
+    )
+    # Of another relay than the one that holds it.
+    leader.known.put_camera(
+        leader.known.cameras[SQUARE], CameraObject("u-square", 1, written("default-1", "RelayGone")), SQUARE
+    )
+    leader.attach("a", GATE, SQUARE)
+    assert leader.placed() == {GATE: ("a", "RelayGone"), SQUARE: ("a", "New"), HARBOUR: ("a", "New")}
+
+
+def test_what_a_relay_holds_too_late_is_not_taken_from_where_it_is() -> None:
+    leader = NewLeader()
+    leader.attach("a")
+    assert {uid for uid, _ in leader.placed().values()} == {"a"}
+    leader.attach("b", *KEYS)
+    assert {uid for uid, _ in leader.placed().values()} == {"a"}
+
+
+async def test_the_first_plan_waits_for_relays_that_run() -> None:
+    leader, synced = NewLeader(), False
+    loop = asyncio.get_running_loop()
+    waiting = asyncio.create_task(gathered(leader.known, lambda: synced, loop.time() + 60))
+
+    async def still_waits() -> bool:
+        await asyncio.wait((waiting,), timeout=0.3)
+        return not waiting.done()
+
+    leader.attach("a")
+    leader.attach("b")
+    assert await still_waits(), "objects are missing"
+    synced = True
+    leader.known.forget("b")
+    assert await still_waits(), "a relay is missing"
+    leader.attach("b")
+    async with asyncio.timeout(5):
+        await waiting
+
+
+async def test_the_first_plan_waits_for_objects_even_where_its_patience_is_over() -> None:
+    leader, synced = NewLeader(), False
+    past = asyncio.get_running_loop().time() - 1
+    waiting = asyncio.create_task(gathered(leader.known, lambda: synced, past))
+    await asyncio.wait((waiting,), timeout=0.3)
+    assert not waiting.done()
+    synced = True
+    async with asyncio.timeout(5):
+        await waiting
