@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from pancar_proto.v1 import control_pb2 as pb
-from rigs.relay import Cameras, Relay, StartRelay, assignment
+from rigs.relay import Cameras, Operator, Relay, StartRelay, assignment
 from rigs.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,14 +26,10 @@ async def test_hello_says_what_the_relay_is(relay: Relay) -> None:
 
 
 async def test_a_relay_that_was_told_nothing_yet_sends_nobody_away_for_good(
-    tmp_path: Path, http: aiohttp.ClientSession
+    operator: Operator, tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    settings = {
-        "PANCAR_RELAY_UID": "early",
-        "PANCAR_CONTROL": f"unix:{tmp_path}/nobody.sock",
-        "PANCAR_HTTP_LISTEN": "127.0.0.1:0",
-        "PANCAR_LOG_FORMAT": "json",
-    }
+    await operator.stop()
+    settings = operator.settings("early") | {"PANCAR_HTTP_LISTEN": "127.0.0.1:0"}
     log = tmp_path / "log"
     with log.open("wb") as stderr:
         command = [sys.executable, "-m", "pancar_relay"]

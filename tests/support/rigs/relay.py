@@ -1,6 +1,7 @@
 """A relay process with both its ends: an operator over real gRPC, cameras over real RTSP. Fixtures of tests/relay."""
 
 import asyncio
+import datetime
 import hashlib
 import json
 import os
@@ -20,6 +21,9 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pancar_operator.authority import Authorities, Enrolled, Issuer
+from pancar_operator.enrol import Enrolment, ProcessTokens
+from pancar_operator.model import Key
 from pancar_proto.channel import server
 from pancar_proto.v1 import control_pb2 as pb
 from pancar_proto.v1.control_pb2_grpc import ControlPlaneServicer, add_ControlPlaneServicer_to_server
@@ -61,41 +65,76 @@ class Minter:
 
 
 class Operator(ControlPlaneServicer):
-    """The operator's end of Attach: sends what it is given, keeps what it hears."""
+    """The operator's end: certifies relays, sends Attach what it is given, keeps what it hears."""
 
-    def __init__(self, minter: Minter, target: str) -> None:
+    def __init__(self, minter: Minter, folder: Path) -> None:
         self.minter = minter
-        self.target = target
+        self.folder = folder
+        self.target = f"unix:{folder}/control.sock"
+        self.enrolling = f"unix:{folder}/enrol.sock"
+        self.authorities = folder / "ca.crt"
+        # How far its clock is behind; certificates made now are so old already.
+        self.behind = datetime.timedelta()
+        self.issuer = Issuer(Authorities.new(self.now()), self.now)
+        self.tokens = ProcessTokens()
+        self.authorities.write_bytes(self.issuer.bundle)
         self.heard: list[pb.Report] = []
-        self.attached = 0
+        # Certificates of the relays that attached, PEM, one for each stream; and the streams that stand.
+        self.peers: list[bytes] = []
+        self.streams = 0
         self._desired = pb.Desired(term=1, version=1, access=minter.access())
         self._told = asyncio.Condition()
 
+    def now(self) -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC) - self.behind
+
     async def start(self) -> None:
-        self._serving = server(self.target)
+        self._serving, _ = server(self.target, self.issuer.current, clients=True)
         add_ControlPlaneServicer_to_server(self, self._serving)
+        self._enrolling, _ = Enrolment(self.issuer, self.tokens.verify).listen(self.enrolling)
         await self._serving.start()
+        await self._enrolling.start()
 
     async def stop(self) -> None:
-        await self._serving.stop(0.1)
+        await asyncio.gather(self._serving.stop(0.1), self._enrolling.stop(0.1))
+
+    def settings(self, uid: str) -> dict[str, str]:
+        """What a relay process is told to find this operator, and to be believed."""
+        token = self.folder / f"{uid}.token"
+        token.write_text(self.tokens.issue(Enrolled(uid, Key("default", "default"), addresses=("127.0.0.1",))))
+        return {
+            "PANCAR_RELAY_UID": uid,
+            "PANCAR_CONTROL": self.target,
+            "PANCAR_ENROL": self.enrolling,
+            "PANCAR_CONTROL_AUTHORITIES": str(self.authorities),
+            "PANCAR_TOKEN": str(token),
+            "PANCAR_LOG_FORMAT": "json",
+        }
 
     async def Attach(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.Desired]:  # noqa: N802 - gRPC's name
-        self.attached += 1
-        reader = asyncio.create_task(self._listen(request_iterator))
+        self.peers.append(context.auth_context()["x509_pem_cert"][0])
+        self.streams += 1
+        closed = asyncio.Event()
+        reader = asyncio.create_task(self._listen(request_iterator, closed))
+        sent: pb.Desired | None = None
         try:
-            while True:
-                yield (sent := self._desired)
+            while not closed.is_set():
+                if sent is not self._desired:
+                    yield (sent := self._desired)
                 async with self._told:
-                    while self._desired is sent:
-                        await self._told.wait()
+                    await self._told.wait_for(lambda: closed.is_set() or self._desired is not sent)
         finally:
+            self.streams -= 1
             reader.cancel()
 
-    async def _listen(self, reports: Any) -> None:
+    async def _listen(self, reports: Any, closed: asyncio.Event) -> None:
         async for report in reports:
             async with self._told:
                 self.heard.append(report)
                 self._told.notify_all()
+        async with self._told:
+            closed.set()
+            self._told.notify_all()
 
     async def admit(self, *links: pb.Link) -> None:
         """Desires the same cameras, with these links."""
@@ -201,7 +240,7 @@ def camera() -> Iterator[Cameras]:
 async def operating(minter: Minter) -> AsyncIterator[Operator]:
     """An operator; its folder is short because of the 108 bytes of a socket's path."""
     with tempfile.TemporaryDirectory(prefix="pancar") as folder:
-        operator = Operator(minter, f"unix:{folder}/control.sock")
+        operator = Operator(minter, Path(folder))
         await operator.start()
         yield operator
         await operator.stop()
@@ -210,13 +249,11 @@ async def operating(minter: Minter) -> AsyncIterator[Operator]:
 @asynccontextmanager
 async def relaying(operator: Operator, folder: Path, **settings: str) -> AsyncIterator[Relay]:
     """A relay process attached to `operator`; keyword arguments are further settings."""
-    uid = uuid.uuid4().hex
+    uid = settings.get("PANCAR_RELAY_UID", uuid.uuid4().hex)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PANCAR_")},
-        "PANCAR_RELAY_UID": uid,
-        "PANCAR_CONTROL": operator.target,
+        **operator.settings(uid),
         "PANCAR_HTTP_LISTEN": "127.0.0.1:0",
-        "PANCAR_LOG_FORMAT": "json",
         **settings,
     }
     log = folder / f"{uid}.log"
