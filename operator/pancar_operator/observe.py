@@ -226,6 +226,10 @@ class Known:
         """The revision that a new pod of the pool would be of (`Pod.revision`)."""
         self._put(self._revisions, pool, revision)
 
+    def revision(self, pool: Key) -> str:
+        """What `put_revision` said; empty where it said nothing."""
+        return self._revisions.get(pool, "")
+
     # What relays say.
 
     def attach(self, relay: Relay, endpoint: Endpoint, holding: frozenset[Key] = frozenset()) -> None:

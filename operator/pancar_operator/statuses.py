@@ -1,0 +1,381 @@
+"""Writes what people read: statuses and Events of cameras and pools. The operator's `__main__` runs it while it leads.
+
+`note` takes in each round of `reconcile`; what differs from what the API server holds is then written, by server-side
+apply, one write for all that changed. `pacing` says when, `status` what, `events` which of it is news. Nothing is
+written that is written already, after a restart neither.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import compress, filterfalse
+from operator import is_not
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import structlog
+from pancar_proto.logs import redact
+from pydantic import TypeAdapter
+
+from pancar_operator.api import CAMERAS, CORE_EVENTS, POOLS, Api, ApiError, ApiUnreachable, Kind
+from pancar_operator.events import Event, Gathering, Told, body, changes, pool_changes, told
+from pancar_operator.model import (
+    API_VERSION,
+    Assignment,
+    CameraObject,
+    CameraStatus,
+    Key,
+    Pod,
+    PoolObject,
+    RelayPoolStatus,
+    Truth,
+)
+from pancar_operator.observe import Known
+from pancar_operator.pacing import Allowance, Pacing
+from pancar_operator.plan import Plan
+from pancar_operator.reconcile import Round
+from pancar_operator.status import Conditions, Fleet, Place, camera_status, pool_status, refusal, says
+
+# First statuses and those of an edited manifest are written this many at once, without a bound on their rate.
+AT_ONCE: Final = 32
+OTHERS_AT_ONCE: Final = 16
+# A camera that is on its way is held back for so long, so that one write tells where it came to.
+HOLD: Final = 3.0
+# Pools change pod by pod, and whoever scales or rolls them waits to see it.
+POOL_HOLD: Final = 1.0
+POOL_PAUSE: Final = 4.0
+TICK: Final = 1.0
+# After so many cameras other tasks have their turn.
+STRIDE: Final = 200
+# An answer's echo by the watch comes sooner, or never.
+ECHO_SECONDS: Final = 30.0
+
+S = TypeVar("S", CameraStatus, RelayPoolStatus)
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unheard(Generic[S]):
+    """What was written and the watch has not shown yet."""
+
+    uid: str
+    status: S
+    until: float
+
+
+class _Book(Generic[S]):
+    """The statuses of one kind: what the API server holds of each."""
+
+    def __init__(self, kind: Kind, name: str, adapter: TypeAdapter[S], pacing: Pacing[Key]) -> None:
+        self.kind = kind
+        self.name = name
+        self.pacing = pacing
+        self._adapter: TypeAdapter[S] = adapter
+        self._unheard: dict[Key, _Unheard[S]] = {}
+
+    def written(self, key: Key, uid: str, shown: S, now: float) -> S:
+        """The status that the API server holds, which the watch has `shown` or will."""
+        unheard = self._unheard.get(key)
+        if unheard is None:
+            return shown
+        if unheard.uid == uid and unheard.until > now and not says(shown, unheard.status):
+            return unheard.status
+        del self._unheard[key]
+        return shown
+
+    def wrote(self, key: Key, uid: str, status: S, now: float) -> None:
+        self._unheard[key] = _Unheard(uid, status, now + ECHO_SECONDS)
+
+    def forget(self, key: Key) -> None:
+        self._unheard.pop(key, None)
+        self.pacing.forget(key)
+
+    def body(self, key: Key, uid: str, status: S) -> dict[str, Any]:
+        """What is applied: by its uid not to another object of that name."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": self.name,
+            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
+            "status": self._adapter.dump_python(status, mode="json", by_alias=True, exclude_none=True),
+        }
+
+
+class _Wanted(NamedTuple, Generic[S]):
+    """A status to be written, with what is written."""
+
+    uid: str
+    status: S
+    written: S
+
+
+class Statuses:
+    """Driven by `note` with each round, sync and cheap; `run` never ends by itself."""
+
+    def __init__(
+        self,
+        api: Api,
+        known: Known,
+        now: Callable[[], datetime],
+        *,
+        trouble: Callable[[], Mapping[Key, str]] = dict,
+        instance: str = "",
+    ) -> None:
+        """`trouble` tells what hinders each pool, for a person; `instance` signs Events."""
+        self._api = api
+        self._known = known
+        self._now = now
+        self._trouble = trouble
+        self._instance = instance
+        self._allowance = Allowance()
+        self._cameras = _Book(
+            CAMERAS,
+            "Camera",
+            TypeAdapter(CameraStatus),
+            Pacing(self._allowance, urgent=AT_ONCE, others=OTHERS_AT_ONCE),
+        )
+        self._pools = _Book(
+            POOLS,
+            "RelayPool",
+            TypeAdapter(RelayPoolStatus),
+            Pacing(self._allowance, urgent=AT_ONCE, others=OTHERS_AT_ONCE, last_pause=POOL_PAUSE),
+        )
+        self._gathering = Gathering()
+        # As of the last round.
+        self._plan = Plan()
+        self._objects: Mapping[Key, CameraObject] = {}
+        self._conditions: dict[Key, Conditions] = {}
+        # What was told of cameras whose status is not written yet.
+        self._told: dict[Key, Told] = {}
+        self._places: dict[str, Place] = {}
+        self._changed: dict[Key, None] = {}
+        self._planned = False
+        self._woken = asyncio.Event()
+
+    def note(self, round_: Round) -> None:
+        for transition in round_.transitions:
+            if transition.after is None:
+                self._conditions.pop(transition.camera, None)
+            else:
+                self._conditions[transition.camera] = transition.after
+            self._changed[transition.camera] = None
+        objects = dict(self._known.objects)
+        self._changed.update(dict.fromkeys(_differing(self._objects, objects)))
+        self._changed.update(dict.fromkeys(_differing(self._plan.assignments, round_.plan.assignments)))
+        self._objects, self._plan = objects, round_.plan
+        self._planned = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        looked = 0.0
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._woken.clear()
+                now = _clock()
+                await self._look_at_cameras()
+                if self._planned and (now - looked >= TICK or self._changed):
+                    looked = now
+                    self._look_at_pools()
+                while (job := self._job()) is not None:
+                    group.create_task(job)
+                await self._wait()
+
+    async def _look_at_cameras(self) -> None:
+        """At all that changed, and at those whose time has come."""
+        self._changed.update(dict.fromkeys(self._cameras.pacing.due(_clock())))
+        changed, self._changed = self._changed, {}
+        for count, key in enumerate(changed, 1):
+            self._look_at_camera(key)
+            if count % STRIDE == 0:
+                await asyncio.sleep(0)
+
+    def _look_at_camera(self, key: Key) -> None:
+        wanted = self._camera(key)
+        if wanted is None:
+            self._told.pop(key, None)
+            if key not in self._objects:
+                self._cameras.forget(key)
+            return
+        pacing = self._cameras.pacing
+        if says(wanted.written, wanted.status):
+            self._told.pop(key, None)
+            pacing.rest(key)
+            return
+        hold = 0.0 if _settled(wanted.status) else HOLD
+        if pacing.want(key, _clock(), urgent=_fresh(wanted), hold=hold):
+            self._tell(key, wanted)
+
+    def _tell(self, key: Key, wanted: _Wanted[CameraStatus]) -> None:
+        before = self._told.get(key) or told(wanted.written)
+        news, self._told[key] = changes(before, wanted.status)
+        for change in news:
+            pool = _key(wanted.status.pool)
+            self._gathering.camera(key, pool if pool in self._known.pool_objects else None, change, _clock())
+
+    def _camera(self, key: Key) -> _Wanted[CameraStatus] | None:
+        """None where there is nothing to be said: it is no more, or nothing is known of it yet."""
+        given, live = self._objects.get(key), self._known.objects.get(key)
+        if given is None or live is None or live.uid != given.uid:
+            return None
+        conditions = refusal(given.refused) if given.refused else self._conditions.get(key)
+        if conditions is None:
+            return None
+        written = self._cameras.written(key, live.uid, live.status, _clock())
+        given = replace(given, status=written)
+        return _Wanted(live.uid, camera_status(conditions, given, self._place(key), self._second()), written)
+
+    def _place(self, key: Key) -> Place:
+        assigned = self._plan.assignments.get(key)
+        if assigned is None:
+            unplaced = self._plan.unplaced.get(key)
+            return Place() if unplaced is None else Place(pool=str(unplaced.pool))
+        return self._place_of(assigned)
+
+    def _place_of(self, assigned: Assignment) -> Place:
+        """Kept for as long as cameras are assigned to it, whatever becomes of its pod."""
+        uid = assigned.relay
+        place = self._places.get(uid)
+        if place is None:
+            pod, known = self._known.pods.get(uid), self._known.relays.get(uid)
+            if pod is not None:
+                place = Place(str(pod.pool), pod.name)
+            elif known is not None:
+                place = Place(str(known.relay.pool), known.relay.name or uid)
+            else:
+                return Place(relay=uid)
+            if len(self._places) > 2 * len(self._known.relays) + STRIDE:
+                used = {each.relay for each in self._plan.assignments.values()}
+                self._places = {each: place for each, place in self._places.items() if each in used}
+            self._places[uid] = place
+        return place
+
+    def _look_at_pools(self) -> None:
+        fleets: dict[Key, list[Pod]] = {key: [] for key in self._known.pool_objects}
+        for pod in self._known.pods.values():
+            if pod.pool in fleets:
+                fleets[pod.pool].append(pod)
+        for key, pods in fleets.items():
+            wanted = self._pool(key, pods)
+            pacing = self._pools.pacing
+            if wanted is None or says(wanted.written, wanted.status):
+                pacing.rest(key)
+            else:
+                pacing.want(key, _clock(), hold=POOL_HOLD if wanted.written.conditions else 0.0)
+        for key in self._pools.pacing.due(_clock()):
+            if key not in fleets:
+                self._pools.forget(key)
+
+    def _pool(self, key: Key, pods: Iterable[Pod]) -> _Wanted[RelayPoolStatus] | None:
+        live, pool = self._known.pool_objects.get(key), self._known.pools.get(key)
+        if live is None or pool is None:
+            return None
+        fleet = Fleet(
+            pods=sorted(pods, key=lambda pod: pod.ordinal),
+            attached=self._known.relays.keys(),
+            revision=self._known.revision(key),
+            trouble=redact(self._trouble().get(key, "")),
+        )
+        written = self._pools.written(key, live.uid, live.status, _clock())
+        given = PoolObject(live.uid, live.generation, written)
+        return _Wanted(live.uid, pool_status(pool, given, fleet, self._plan, self._second()), written)
+
+    def _job(self) -> Coroutine[None, None, None] | None:
+        """The next request that may be made now."""
+        now = _clock()
+        if self._gathering.waiting(now) and self._allowance.take(now):
+            return self._post(self._gathering.take())
+        if (key := self._pools.pacing.take(now)) is not None:
+            return self._write_pool(key)
+        if (key := self._cameras.pacing.take(now)) is not None:
+            return self._write(self._cameras, key, self._camera(key))
+        return None
+
+    async def _write_pool(self, key: Key) -> None:
+        wanted = self._pool(key, [pod for pod in self._known.pods.values() if pod.pool == key])
+        if wanted is not None:
+            for change in pool_changes(wanted.written, wanted.status):
+                self._gathering.pool(key, change, _clock())
+        await self._write(self._pools, key, wanted)
+
+    async def _write(self, book: _Book[S], key: Key, wanted: _Wanted[S] | None) -> None:
+        log = _log.bind(kind=book.name, name=str(key))
+        try:
+            if wanted is None or says(wanted.written, wanted.status):
+                book.pacing.done(key, _clock(), written=False)
+                return
+            made = book.body(key, wanted.uid, wanted.status)
+            await self._api.apply(book.kind.path(*key), made, subresource="status")
+        except ApiError as error:
+            if error.not_found:
+                book.pacing.done(key, _clock(), written=False)
+                book.forget(key)
+                return
+            book.pacing.failed(key, _clock(), wait=error.retry_after or 0.0)
+            # Of an outage the reflectors tell, once.
+            if not isinstance(error, ApiUnreachable):
+                log.warning("status.refused", error=error.message)
+        else:
+            book.wrote(key, wanted.uid, wanted.status, _clock())
+            book.pacing.done(key, _clock())
+        finally:
+            self._woken.set()
+
+    async def _post(self, event: Event) -> None:
+        known = self._known.objects if event.kind == "Camera" else self._known.pool_objects
+        given = known.get(event.key)
+        if given is None:
+            return
+        try:
+            made = body(event, given.uid, self._second(), self._instance)
+            await self._api.create(CORE_EVENTS.path(event.key.namespace), made)
+        except ApiError as error:
+            if error.passing:
+                self._gathering.again(event)
+            else:
+                _log.warning("event.refused", name=str(event.key), reason=event.reason, error=error.message)
+
+    async def _wait(self) -> None:
+        """Until something is noted or done, or there may be something to do; for TICK at most."""
+        now = _clock()
+        waits = [TICK]
+        if self._gathering.waiting(now):
+            waits.append(self._allowance.wait(now))
+        for wait in (self._gathering.wait(now), self._cameras.pacing.wait(now), self._pools.pacing.wait(now)):
+            if wait is not None:
+                waits.append(wait)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(waits)):
+                await self._woken.wait()
+
+    def _second(self) -> datetime:
+        return self._now().replace(microsecond=0)
+
+
+def _settled(status: CameraStatus) -> bool:
+    """Whether it tells where the camera came to, of the manifest as it is."""
+    ready = next(condition for condition in status.conditions if condition.type == "Ready")
+    return ready.status is not Truth.UNKNOWN and ready.observed_generation == status.observed_generation
+
+
+def _fresh(wanted: _Wanted[CameraStatus]) -> bool:
+    """Whether it is the first status, or the first that speaks of an edited manifest."""
+    before = {condition.type: condition.observed_generation for condition in wanted.written.conditions}
+    return any(before.get(each.type) != each.observed_generation for each in wanted.status.conditions)
+
+
+def _differing(before: Mapping[Key, object], after: Mapping[Key, object]) -> Iterable[Key]:
+    """The keys of what is another object than before, came or went."""
+    yield from compress(after, map(is_not, map(before.get, after), after.values()))
+    yield from filterfalse(after.__contains__, before)
+
+
+def _key(text: str | None) -> Key | None:
+    if text is None:
+        return None
+    namespace, _, name = text.partition("/")
+    return Key(namespace, name)
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()
