@@ -78,7 +78,7 @@ def _keyed(wanted: Sequence[Any], live: Sequence[Any], owned: Fields) -> bool:
 
 
 def _entry(entries: Sequence[Any], keys: Mapping[str, Any]) -> Any:
-    return next((entry for entry in entries if keys.items() <= entry.items()), None)
+    return next((entry for entry in entries if isinstance(entry, Mapping) and keys.items() <= entry.items()), None)
 
 
 def _same(wanted: Any, live: Any) -> bool:
