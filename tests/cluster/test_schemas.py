@@ -5,7 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from rigs import chart
 from rigs.cluster import build, schemas, web
+from rigs.cluster.helm import OLDEST, Helm
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +19,9 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def conforms(location: str, folder: Path, manifest: object) -> bool:
-    file = folder / "manifest.json"
-    file.write_text(json.dumps(manifest))
+    """Of one object, or of text with many."""
+    file = folder / "manifest.yaml"
+    file.write_text(manifest if isinstance(manifest, str) else json.dumps(manifest))
     command = [str(build.binary("kubeconform")), "-strict", "-schema-location", location, str(file)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert "could not find schema" not in done.stdout
@@ -40,3 +43,9 @@ def test_a_wrong_type_is_found(location: str, tmp_path: Path) -> None:
     wrong = web.deployment("web", replicas=2)
     wrong["spec"]["replicas"] = "two"
     assert not conforms(location, tmp_path, wrong)
+
+
+def test_the_chart_conforms(location: str, tmp_path: Path) -> None:
+    rendered = Helm(tmp_path)("template", "pancar", OLDEST, "--namespace=cctv", chart.CHART)
+    assert conforms(location, tmp_path, rendered)
+    assert not conforms(location, tmp_path, rendered.replace("  maxUnavailable:", "  maxUnavailble:"))

@@ -22,11 +22,14 @@ def _strict(part: Any) -> Any:
         return [_strict(item) for item in part]
     if not isinstance(part, dict):
         return part
+    if isinstance(part.get("$ref"), str):
+        return {"$ref": DEFINITIONS + part["$ref"]}
     done = {key: _strict(value) for key, value in part.items() if not key.startswith("x-kubernetes-")}
-    if isinstance(done.get("$ref"), str):  # a schema of schemas has a property of that name
-        return {"$ref": DEFINITIONS + done["$ref"]}
-    if isinstance(done.get("properties"), dict) and not part.get("x-kubernetes-preserve-unknown-fields"):
-        done.setdefault("additionalProperties", False)
+    if isinstance(properties := part.get("properties"), dict):
+        # A schema of schemas has properties whose names mean something to a schema.
+        done["properties"] = {name: _strict(value) for name, value in properties.items()}
+        if not part.get("x-kubernetes-preserve-unknown-fields"):
+            done.setdefault("additionalProperties", False)
     return done
 
 
