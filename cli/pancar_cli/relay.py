@@ -19,11 +19,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from pancar_operator.access import write_private
+from pancar_operator.authority import Enrolled
+from pancar_operator.enrol import ProcessTokens
 from pancar_operator.model import DEFAULT_NAMESPACE, Key
 from pancar_operator.observe import Endpoint, Known
 from pancar_relay.settings import Address, parse_address
 
 from pancar_cli.relay_log import RelayLog
+from pancar_cli.state import AUTHORITIES, CONTROL_SOCKET, ENROL_SOCKET
 
 # Seconds from SIGTERM to SIGKILL; a relay says goodbye to its viewers and cameras meanwhile.
 _END_SECONDS: Final = 5.0
@@ -53,7 +57,8 @@ class RelayError(Exception):
 class RelaySettings:
     """What `up` tells each relay process by its environment."""
 
-    control: Path
+    # With the operator's sockets and authorities, and the processes' tokens.
+    folder: Path
     pool: Key
     http: Address
     media: Address
@@ -66,7 +71,10 @@ class RelaySettings:
         variables = {
             "PANCAR_RELAY_UID": uid,
             "PANCAR_POOL": pool,
-            "PANCAR_CONTROL": f"unix:{self.control}",
+            "PANCAR_CONTROL": f"unix:{self.folder / CONTROL_SOCKET}",
+            "PANCAR_ENROL": f"unix:{self.folder / ENROL_SOCKET}",
+            "PANCAR_CONTROL_AUTHORITIES": str(self.folder / AUTHORITIES),
+            "PANCAR_TOKEN": str(self.token(uid)),
             "PANCAR_HTTP_LISTEN": str(self.http),
             "PANCAR_MEDIA_LISTEN": str(self.media),
             "PANCAR_MEDIA_ADDRESSES": ",".join(self.media_addresses),
@@ -74,8 +82,16 @@ class RelaySettings:
             "PANCAR_TLS_KEY": str(self.key or ""),
             "PANCAR_LOG_FORMAT": "console",
             "PANCAR_STANDBY": "1",
+            # Its successor takes over at once and is told all anew; nothing is kept or waited for.
+            "PANCAR_RELAY_NAME": "",
+            "PANCAR_STATE_DIR": "",
+            "PANCAR_DRAIN_SECONDS": "",
         }
         return {**os.environ, **variables}
+
+    def token(self, uid: str) -> Path:
+        """The file of what proves the process to be this relay."""
+        return self.folder / f"{uid}.token"
 
     def settled(self, endpoint: Endpoint) -> "RelaySettings":
         """The same with the ports the relay got, so that its successor is found at the same place."""
@@ -99,9 +115,12 @@ class _Loaded:
 class Supervisor:
     """Keeps one relay running until it is cancelled. `tell` gets a line for the terminal when it has to restart it."""
 
-    def __init__(self, settings: RelaySettings, known: Known, log: RelayLog, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: RelaySettings, known: Known, tokens: ProcessTokens, log: RelayLog, tell: Callable[[str], None]
+    ) -> None:
         self._settings = settings
         self._known = known
+        self._tokens = tokens
         self._log = log
         self._tell = tell
         self.settled = False
@@ -115,6 +134,7 @@ class Supervisor:
         finally:
             if self._successor is not None:
                 await _end(self._successor.process)
+                self._disown(self._successor.uid)
 
     async def _run(self) -> None:
         deaths = 0
@@ -139,7 +159,10 @@ class Supervisor:
     async def _one(self) -> int:
         """One process from start to end; its exit code, negative for a signal."""
         relay, self._successor = self._successor, None
-        if relay is None or relay.process.returncode is not None:
+        if relay is not None and relay.process.returncode is not None:
+            self._disown(relay.uid)
+            relay = None
+        if relay is None:
             relay = await self._load()
         self._attached.clear()
         relay.start()
@@ -152,7 +175,13 @@ class Supervisor:
             if relay.process.returncode is None:
                 await _end(relay.process)
             await reading
-            self._known.forget(relay.uid)
+            self._disown(relay.uid)
+
+    def _disown(self, uid: str) -> None:
+        """The process is gone."""
+        self._tokens.revoke(uid)
+        self._settings.token(uid).unlink(missing_ok=True)
+        self._known.forget(uid)
 
     async def _prepare(self) -> None:
         await self._attached.wait()
@@ -161,6 +190,7 @@ class Supervisor:
 
     async def _load(self) -> _Loaded:
         uid = str(uuid.uuid4())
+        write_private(self._settings.token(uid), self._tokens.issue(Enrolled(uid, self._settings.pool)).encode())
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid())),
             stdin=asyncio.subprocess.PIPE,

@@ -5,7 +5,8 @@ links/<sha256 of a code>.json   one-time links                 relay.log
 run/up.json                     what the running `pancar up` tells `pancar token`
 run/facts.json                  what it tells `pancar plan` and `pancar why`
 run/lock                        held by the running `pancar up`
-run/control.sock                ControlPlane.Attach
+run/control.sock, enrol.sock    ControlPlane.Attach and Enrolment.Enrol
+run/ca.crt, run/*.token         by what a relay process knows the operator, and the operator it
 """
 
 import contextlib
@@ -22,6 +23,10 @@ from typing import Final
 from pancar_operator.access import Entry, write_private
 
 from pancar_cli.facts import Facts
+
+CONTROL_SOCKET: Final = "control.sock"
+ENROL_SOCKET: Final = "enrol.sock"
+AUTHORITIES: Final = "ca.crt"
 
 # sizeof(sockaddr_un.sun_path) less its terminating zero.
 _SOCKET_PATH_MAX: Final = 107
@@ -56,7 +61,7 @@ class StateFolder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (self.run, self.path / "tls"):
                 folder.mkdir(mode=0o700, exist_ok=True)
-                # The socket's access control is the mode of its folder.
+                # Nobody else is to knock at the sockets, or to read a token.
                 folder.chmod(0o700)
         except OSError as error:
             raise StateError(f"The state folder {self.path} cannot be used: {error.strerror}.") from error
@@ -122,16 +127,23 @@ class StateFolder:
         return False
 
     @contextlib.contextmanager
-    def socket(self) -> Iterator[Path]:
-        """Where the control socket goes: the run folder, or a private folder with a shorter name."""
-        path = self.run / "control.sock"
-        if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
-            path.unlink(missing_ok=True)
-            yield path
-            path.unlink(missing_ok=True)
+    def sockets(self) -> Iterator[Path]:
+        """The folder of what relays reach the operator by: the run folder, or a private one with a shorter name."""
+        if len(os.fsencode(self.run / CONTROL_SOCKET)) > _SOCKET_PATH_MAX:
+            folder = Path(tempfile.mkdtemp(prefix="pancar-"))
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
             return
-        folder = Path(tempfile.mkdtemp(prefix="pancar-"))
+        _sweep(self.run)
         try:
-            yield folder / "control.sock"
+            yield self.run
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _sweep(self.run)
+
+
+def _sweep(folder: Path) -> None:
+    """Of a run that was killed, too."""
+    for path in (folder / CONTROL_SOCKET, folder / ENROL_SOCKET, folder / AUTHORITIES, *folder.glob("*.token")):
+        path.unlink(missing_ok=True)

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from pancar_operator.access import DAY, Right
+from pancar_operator.access import DAY, Right, write_private
+from pancar_operator.authority import Authorities, Issuer
 from pancar_operator.control import ControlPlane
+from pancar_operator.enrol import Enrolment, ProcessTokens
 from pancar_operator.manifests import ManifestError, load
 from pancar_operator.model import Manifests
 from pancar_operator.observe import Known
@@ -35,7 +37,15 @@ from pancar_cli.facts import Facts, Journal
 from pancar_cli.relay import RelayError, RelaySettings, Supervisor
 from pancar_cli.relay_log import RelayLog
 from pancar_cli.screen import Screen
-from pancar_cli.state import Running, StateError, StateFolder, default_folder
+from pancar_cli.state import (
+    AUTHORITIES,
+    CONTROL_SOCKET,
+    ENROL_SOCKET,
+    Running,
+    StateError,
+    StateFolder,
+    default_folder,
+)
 from pancar_cli.watch import edits
 
 OK: Final = 0
@@ -75,7 +85,7 @@ class Up:
         self._options = options
         self._screen = screen
         self._known = Known(time.monotonic)
-        self._journal = Journal(lambda: datetime.datetime.now(datetime.UTC))
+        self._journal = Journal(_now)
         self._stopping = asyncio.Event()
         self._told: Running | None = None
 
@@ -91,10 +101,10 @@ class Up:
             _require_free(self._options.http)
             self._announce(manifests, certificate)
             self._declare(manifests)
-            with state.socket() as path, contextlib.closing(self._log(state)) as log:
-                await self._serve(state, path, certificate, log)
+            with state.sockets() as folder, contextlib.closing(self._log(state)) as log:
+                await self._serve(state, folder, certificate, log)
 
-    async def _serve(self, state: StateFolder, path: Path, certificate: Certificate | None, log: RelayLog) -> None:
+    async def _serve(self, state: StateFolder, folder: Path, certificate: Certificate | None, log: RelayLog) -> None:
         entry = state.entry()
         code = entry.add_link(_WALL)
         self._known.admit(entry.access())
@@ -112,10 +122,10 @@ class Up:
         # A new run of `up` is a new leader.
         control = ControlPlane(self._known, term=time.time_ns() // 1_000_000, link_used=link_used)
         reconciler = Reconciler(self._known, control, note)
-        supervisor = Supervisor(self._relay_settings(path, certificate), self._known, log, self._screen.trouble)
-        listening = control.listen(f"unix:{path}")
-        await listening.start()
-        try:
+        tokens = ProcessTokens()
+        settings = self._relay_settings(folder, certificate)
+        supervisor = Supervisor(settings, self._known, tokens, log, self._screen.trouble)
+        async with _listening(folder, control, tokens):
             await self._until_stopped(
                 reconciler.run(),
                 supervisor.run(),
@@ -124,8 +134,6 @@ class Up:
                 self._watch_relay(state, supervisor, code),
                 self._tell_facts(state, reconciler),
             )
-        finally:
-            await listening.stop(_SERVER_GRACE_SECONDS)
 
     async def _until_stopped(self, *coroutines: Coroutine[None, None, object]) -> None:
         """Runs all until `stop` or until one of them ends, which none does but by failing; then ends all."""
@@ -150,7 +158,7 @@ class Up:
                     last = str(error)
                     self._screen.trouble(f"{error}\nNothing was changed; what ran keeps running.")
                 continue
-            before = self._known.placements
+            before = dict(self._known.placements)
             self._declare(manifests)
             after = self._known.placements
             added, removed = len(after.keys() - before.keys()), len(before.keys() - after.keys())
@@ -213,10 +221,10 @@ class Up:
         state = self._options.state
         return "" if state == default_folder() else f" --state-dir {shlex.quote(str(state))}"
 
-    def _relay_settings(self, path: Path, certificate: Certificate | None) -> RelaySettings:
+    def _relay_settings(self, folder: Path, certificate: Certificate | None) -> RelaySettings:
         options = self._options
         return RelaySettings(
-            control=path,
+            folder=folder,
             pool=self._known.default_pool,
             http=options.http,
             media=options.media,
@@ -240,6 +248,27 @@ class Up:
         if self._options.verbose:
             echo = lambda line: self._screen.say(line, style="dim")  # noqa: E731
         return RelayLog(state.path / "relay.log", echo)
+
+
+@contextlib.asynccontextmanager
+async def _listening(folder: Path, control: ControlPlane, tokens: ProcessTokens) -> AsyncIterator[None]:
+    """Serves relays of this machine, under an authority that lives as long as this run, as they do."""
+    issuer = Issuer(Authorities.new(_now()), _now)
+    write_private(folder / AUTHORITIES, issuer.bundle)
+    servers = [
+        control.listen(f"unix:{folder / CONTROL_SOCKET}", issuer.current)[0],
+        Enrolment(issuer, tokens.verify).listen(f"unix:{folder / ENROL_SOCKET}")[0],
+    ]
+    for server in servers:
+        await server.start()
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(server.stop(_SERVER_GRACE_SECONDS) for server in servers))
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
 
 
 async def _changes(folder: Path) -> AsyncIterator[None]:

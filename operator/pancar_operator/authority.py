@@ -36,6 +36,8 @@ _SKEW: Final = datetime.timedelta(minutes=5)
 _RELAY_URI: Final = re.compile(r"spiffe://pancar\.dev/pool/([a-z0-9.-]+)/([a-z0-9.-]+)/relay/([A-Za-z0-9-]+)")
 
 Now = Callable[[], datetime.datetime]
+# The operator's certificate with its key, and the authorities (PEM) it takes relays' certificates from.
+Current = Callable[[], tuple[Pair, bytes]]
 
 
 class Peer(NamedTuple):

@@ -5,13 +5,15 @@ what relays report goes into `Known`. For each relay:
 
     Hello ──► seat ──► full Desired, again at every change, the newest one only if the relay is slow
               Ack  ──► what it may hold shrinks to what it acknowledged
+
+A stream is taken from the relay that its certificate names, for as long as the certificate is good.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import grpc
@@ -24,12 +26,15 @@ from pancar_proto.v1 import control_pb2 as pb
 from pancar_proto.v1 import control_pb2_grpc
 
 from pancar_operator.access import Access
+from pancar_operator.authority import Current, Peer, peer
 from pancar_operator.model import DEFAULT_NAMESPACE, CameraState, Key, Placement, Relay, Report, Transport, Video
 from pancar_operator.observe import Endpoint, Known
 from pancar_operator.steps import Holding, Release, Step
 
 HELLO_SECONDS: Final = 10.0
 _TEXT_MAX: Final = 1000
+_REPLACED: Final = "replaced"
+_RUN_OUT: Final = "its certificate has run out"
 
 _log = structlog.get_logger(__name__)
 
@@ -64,12 +69,16 @@ class _Seat:
 
     stream: _Stream
     desired: dict[Key, Placement] = field(default_factory=dict)
+    # What it lives by: the cameras of the state it acknowledged last, those of its Hello until it has.
     acked: frozenset[Key] = frozenset()
     # Cameras and access of the states sent and not acknowledged yet, by version.
     in_flight: dict[int, tuple[frozenset[Key], Access]] = field(default_factory=dict)
     # No plan has counted this relay in yet: an empty state now would make it drop what it pulls.
     planned: bool = False
     dirty: bool = True
+    # As they stand in the state sent last.
+    generations: dict[Key, int] = field(default_factory=dict)
+    addresses: tuple[str, ...] = ()
 
     def holding(self) -> Holding:
         return Holding(dict(self.desired), self.acked.union(*(keys for keys, _ in self.in_flight.values())))
@@ -85,6 +94,10 @@ class _Seat:
     def refused(self, version: int) -> None:
         self.in_flight.pop(version, None)
 
+    def pulls(self, camera: Key) -> bool:
+        """Whether what it says of a camera is of interest."""
+        return camera in (self.desired if self.planned else self.acked)
+
 
 class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     """The operator's end of every Attach stream."""
@@ -97,11 +110,11 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         self._access = Access()
         self._seats: dict[str, _Seat] = {}
 
-    def listen(self, target: str) -> grpc.aio.Server:
-        """A server of it at `target` ("unix:/path"), not yet started. Raises OSError, see `channel.server`."""
-        listening = server(target)
+    def listen(self, target: str, current: Current) -> tuple[grpc.aio.Server, int]:
+        """A server of it at `target`, not yet started, and its port. Raises OSError, see `channel.server`."""
+        listening, port = server(target, current, clients=True)
         control_pb2_grpc.add_ControlPlaneServicer_to_server(self, listening)
-        return listening
+        return listening, port
 
     def holdings(self) -> dict[str, Holding]:
         """By relay uid, what each shall do and may be doing."""
@@ -123,8 +136,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
                 seat.desired[step.camera] = step.placement
             seat.dirty = True
             _log.debug("step", kind=type(step).__name__, relay=step.relay, camera=str(step.camera))
-        for seat in self._seats.values():
-            seat.dirty = seat.dirty or access != self._access or not seat.planned
+        for uid, seat in self._seats.items():
+            seat.dirty = seat.dirty or access != self._access or not seat.planned or self._outdated(uid, seat)
             seat.planned = True
             if seat.dirty:
                 seat.stream.wake.set()
@@ -133,23 +146,30 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
     async def Attach(  # noqa: N802 - the name in control.proto
         self, request_iterator: Any, context: Any
     ) -> AsyncIterator[pb.Desired]:
-        """One relay's stream, until it ends or the same relay attaches again."""
+        """One relay's stream, until it ends, its certificate runs out or the same relay attaches again."""
+        named = await self._peer(context)
         reports: AsyncIterator[pb.Report] = aiter(request_iterator)
-        hello = await self._hello(reports, context)
+        hello = await self._hello(reports, context, named)
         uid = hello.relay_uid
         stream = _Stream()
-        seat = self._seat(uid, stream)
-        self._known.attach(_relay(hello), Endpoint(hello.http_url, tuple(hello.media_addresses)))
+        holding = frozenset(Key(key.namespace, key.name) for key in hello.holding)
+        seat = self._seat(uid, stream, holding)
+        self._known.attach(_relay(hello), Endpoint(hello.http_url, tuple(hello.media_addresses)), holding)
         log = _log.bind(relay=uid)
-        log.info("relay.attached", pool=hello.pool, version=hello.version, url=hello.http_url)
+        log.info("relay.attached", pool=hello.pool, version=hello.version, url=hello.http_url, holding=len(holding))
+        left = (named.not_after - datetime.now(UTC)).total_seconds()
+        running_out = asyncio.get_running_loop().call_later(left, stream.end, _RUN_OUT)
         reading = asyncio.create_task(self._read(uid, seat, stream, reports))
         reading.add_done_callback(lambda _: stream.end("closed by the relay"))
         try:
-            async for desired in self._desired(seat, stream):
+            async for desired in self._desired(uid, seat, stream):
                 yield desired
-            if stream.ended == "replaced":
+            if stream.ended == _REPLACED:
                 await context.abort(grpc.StatusCode.ABORTED, "the same relay attached again")
+            if stream.ended == _RUN_OUT:
+                await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the relay's certificate has run out")
         finally:
+            running_out.cancel()
             reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
@@ -157,7 +177,19 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             if seat.stream is stream and self._seats.get(uid) is seat:
                 self._known.detach(uid)
 
-    async def _hello(self, reports: AsyncIterator[pb.Report], context: Any) -> pb.Hello:
+    async def _peer(self, context: Any) -> Peer:
+        """The relay that the certificate of the connection names; its authority was verified in the handshake."""
+        shown = context.auth_context().get("x509_pem_cert", ())
+        try:
+            if len(shown) != 1:
+                raise ValueError("no certificate was shown")
+            return peer(shown[0])
+        except ValueError as error:
+            _log.warning("relay.refused", peer=context.peer(), reason=str(error))
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+            raise AssertionError("abort raises") from None
+
+    async def _hello(self, reports: AsyncIterator[pb.Report], context: Any, named: Peer) -> pb.Hello:
         try:
             async with asyncio.timeout(HELLO_SECONDS):
                 first = await anext(reports)
@@ -166,21 +198,39 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         hello = first.hello
         if first.WhichOneof("kind") != "hello" or not 0 < len(hello.relay_uid) <= 64:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first report must be a Hello with a relay_uid")
+        claimed = hello.relay_uid, _pool(hello)
+        if claimed != (named.uid, named.pool):
+            reason = (
+                f"the certificate is of relay {named.uid} in pool {named.pool}, not of {claimed[0]} in {claimed[1]}"
+            )
+            _log.warning("relay.refused", peer=context.peer(), reason=reason)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, reason)
         return hello
 
-    def _seat(self, uid: str, stream: _Stream) -> _Seat:
+    def _seat(self, uid: str, stream: _Stream, holding: frozenset[Key]) -> _Seat:
         seat = self._seats.get(uid)
         if seat is None:
             seat = self._seats[uid] = _Seat(stream)
         else:
-            seat.stream.end("replaced")
+            seat.stream.end(_REPLACED)
             seat.stream = stream
             seat.dirty = True
             if seat.planned:
                 stream.wake.set()
+        seat.acked = holding
         return seat
 
-    async def _desired(self, seat: _Seat, stream: _Stream) -> AsyncIterator[pb.Desired]:
+    def _outdated(self, uid: str, seat: _Seat) -> bool:
+        """Whether anything that no step tells of is another than what was sent last."""
+        if seat.addresses != self._known.addresses(uid):
+            return True
+        return any(self._generation(key) != sent for key, sent in seat.generations.items())
+
+    def _generation(self, camera: Key) -> int:
+        written = self._known.objects.get(camera)
+        return written.generation if written is not None else 0
+
+    async def _desired(self, uid: str, seat: _Seat, stream: _Stream) -> AsyncIterator[pb.Desired]:
         while True:
             await stream.wake.wait()
             stream.wake.clear()
@@ -190,7 +240,18 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
                 seat.dirty = False
                 self._version += 1
                 seat.in_flight[self._version] = (frozenset(seat.desired), self._access)
-                yield _desired(self._term, self._version, seat.desired, self._access)
+                seat.generations = {key: self._generation(key) for key in seat.desired}
+                seat.addresses = self._known.addresses(uid)
+                yield pb.Desired(
+                    term=self._term,
+                    version=self._version,
+                    assignments=[
+                        _assignment(key, placement, seat.generations[key])
+                        for key, placement in sorted(seat.desired.items())
+                    ],
+                    access=_access(self._access),
+                    media_addresses=seat.addresses,
+                )
 
     async def _read(self, uid: str, seat: _Seat, stream: _Stream, reports: AsyncIterator[pb.Report]) -> None:
         async for report in reports:
@@ -201,10 +262,13 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
                     self._acknowledged(uid, seat, report.ack)
                 case "camera":
                     key = Key(report.camera.namespace, report.camera.name)
-                    if key in seat.desired:
+                    if seat.pulls(key):
                         self._known.report(key, _report(uid, report.camera))
                 case "link_used":
                     self._link_used(report.link_used.code_sha256)
+                case "drain":
+                    _log.info("relay.drains", relay=uid, reason=redact(report.drain.reason[:_TEXT_MAX]))
+                    self._known.drain(uid)
 
     def _acknowledged(self, uid: str, seat: _Seat, ack: pb.Ack) -> None:
         if ack.term != self._term:
@@ -218,16 +282,28 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         self._known.changed.set()
 
 
-def _relay(hello: pb.Hello) -> Relay:
+def _pool(hello: pb.Hello) -> Key:
     namespace, _, name = hello.pool.rpartition("/")
-    return Relay(hello.relay_uid, Key(namespace or DEFAULT_NAMESPACE, name), hello.capacity.cameras)
+    return Key(namespace or DEFAULT_NAMESPACE, name)
+
+
+def _relay(hello: pb.Hello) -> Relay:
+    capacity = hello.capacity
+    return Relay(hello.relay_uid, _pool(hello), capacity.cameras, egress_mbps=capacity.egress_mbps)
 
 
 def _report(uid: str, status: pb.CameraStatus) -> Report:
     video = None
     if status.HasField("video"):
         wire = status.video
-        video = Video(wire.codec, wire.profile_level_id, wire.width, wire.height, wire.fps or None)
+        video = Video(
+            codec=wire.codec,
+            profile_level_id=wire.profile_level_id,
+            width=wire.width,
+            height=wire.height,
+            fps=wire.fps or None,
+            bitrate_kbps=wire.bitrate_kbps,
+        )
     return Report(
         relay=uid,
         state=_STATES.get(status.state, CameraState.WAITING),
@@ -235,19 +311,11 @@ def _report(uid: str, status: pb.CameraStatus) -> Report:
         message=redact(status.message[:_TEXT_MAX]),
         since=status.since.ToDatetime(UTC) if status.HasField("since") else None,
         video=video,
+        generation=status.generation,
     )
 
 
-def _desired(term: int, version: int, cameras: Mapping[Key, Placement], access: Access) -> pb.Desired:
-    return pb.Desired(
-        term=term,
-        version=version,
-        assignments=[_assignment(key, placement) for key, placement in sorted(cameras.items())],
-        access=_access(access),
-    )
-
-
-def _assignment(key: Key, placement: Placement) -> pb.Assignment:
+def _assignment(key: Key, placement: Placement, generation: int) -> pb.Assignment:
     spec = placement.camera.spec
     main, credentials = spec.source.main, placement.credentials
     return pb.Assignment(
@@ -263,6 +331,7 @@ def _assignment(key: Key, placement: Placement) -> pb.Assignment:
         ),
         paused=spec.paused is not None,
         paused_reason=spec.paused.reason if spec.paused else "",
+        generation=generation,
     )
 
 

@@ -50,12 +50,23 @@ def test_what_the_running_one_told_ends_with_it(tmp_path: Path) -> None:
 
 
 def test_a_long_path_gets_a_short_socket(tmp_path: Path) -> None:
-    with StateFolder(tmp_path).socket() as path:
-        assert path.parent == tmp_path / "run"
-    with StateFolder(tmp_path / ("x" * 100)).socket() as path:
-        assert len(str(path)) < 100
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert not path.parent.exists()
+    with StateFolder(tmp_path).sockets() as folder:
+        assert folder == tmp_path / "run"
+    with StateFolder(tmp_path / ("x" * 100)).sockets() as folder:
+        assert len(str(folder)) < 60
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not folder.exists()
+
+
+def test_what_relays_came_in_by_ends_with_the_run_or_with_the_next_one(tmp_path: Path) -> None:
+    state = StateFolder(tmp_path)
+    left = [state.run / name for name in ("control.sock", "enrol.sock", "ca.crt", "a.token", "b.token")]
+    for path in left:
+        path.touch()
+    with state.sockets() as folder:
+        assert not any(path.exists() for path in left), "left over by one that was killed"
+        (folder / "c.token").touch()
+    assert list(folder.glob("*.token")) == []
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

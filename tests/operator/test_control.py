@@ -1,21 +1,25 @@
-"""ControlPlane.Attach over a real gRPC connection on a unix socket, driven by relays of the test's own."""
+"""ControlPlane.Attach over a real gRPC connection on a unix socket, driven by relays of the test's own, with TLS."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pancar_operator.access import Access, PendingLink, PublicKey
+from pancar_operator.authority import Authorities, Enrolled, Issuer
 from pancar_operator.control import ControlPlane
 from pancar_operator.manifests import parse
 from pancar_operator.model import Camera, CameraSpec, Key, Manifests, Metadata, Source, Stream
 from pancar_operator.observe import DETACHED_GRACE, Known
 from pancar_operator.reconcile import Reconciler, Transition
 from pancar_operator.status import Phase
-from pancar_proto.channel import channel
+from pancar_proto.channel import Pair, channel
 from pancar_proto.v1 import control_pb2 as pb
 from pancar_proto.v1.control_pb2_grpc import ControlPlaneStub
 
@@ -47,6 +51,8 @@ class Operator:
     def __init__(self, folder: Path) -> None:
         self.target = f"unix:{folder}/control.sock"
         self.now = 0.0
+        self.time = datetime.now(UTC)
+        self.issuer = Issuer(Authorities.new(self.time), lambda: self.time)
         self.known = Known(lambda: self.now)
         self.used: list[bytes] = []
         self.told: list[Transition] = []
@@ -60,8 +66,13 @@ class Operator:
     def phase(self, name: str) -> Phase:
         return self.reconciler.statuses[Key("default", name)].phase
 
+    def certify(self, uid: str, pool: Key) -> Pair:
+        key = ec.generate_private_key(ec.SECP256R1())
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return Pair(self.issuer.relay(key.public_key(), Enrolled(uid, pool)), pem)
+
     async def __aenter__(self) -> Self:
-        self._server = self.control.listen(self.target)
+        self._server, _ = self.control.listen(self.target, self.issuer.current)
         await self._server.start()
         self._loop = asyncio.create_task(self.reconciler.run())
         return self
@@ -76,8 +87,18 @@ class Operator:
 class Relay:
     """One Attach stream: what the operator sent, and what it is told."""
 
-    def __init__(self, target: str, uid: str, *, pool: str = "default") -> None:
-        self._channel = channel(target)
+    def __init__(
+        self,
+        operator: Operator,
+        uid: str,
+        *,
+        pool: str = "default",
+        holding: tuple[str, ...] = (),
+        pair: Pair | None = None,
+    ) -> None:
+        self._channel = channel(
+            operator.target, operator.issuer.bundle, pair or operator.certify(uid, Key("default", pool))
+        )
         self.call = ControlPlaneStub(self._channel).Attach()
         self._hello = pb.Hello(
             relay_uid=uid,
@@ -85,7 +106,8 @@ class Relay:
             version="test",
             http_url="http://127.0.0.1:8080",
             media_addresses=["127.0.0.1:5000"],
-            capacity=pb.Capacity(cameras=200),
+            capacity=pb.Capacity(cameras=200, egress_mbps=1000),
+            holding=[pb.CameraKey(namespace="default", name=name) for name in holding],
         )
 
     async def __aenter__(self) -> Self:
@@ -114,9 +136,33 @@ class Relay:
         ack = pb.Ack(term=desired.term, version=desired.version, error=error)
         await self.call.write(pb.Report(ack=ack))
 
-    async def report(self, name: str, state: "pb.CameraState.ValueType", reason: str = "", message: str = "") -> None:
-        status = pb.CameraStatus(namespace="default", name=name, state=state, reason=reason, message=message)
+    async def report(
+        self,
+        name: str,
+        state: "pb.CameraState.ValueType",
+        reason: str = "",
+        message: str = "",
+        *,
+        generation: int = 0,
+        video: pb.Video | None = None,
+    ) -> None:
+        status = pb.CameraStatus(
+            namespace="default",
+            name=name,
+            state=state,
+            reason=reason,
+            message=message,
+            generation=generation,
+            video=video,
+        )
         await self.call.write(pb.Report(camera=status))
+
+    async def refusal(self) -> tuple[grpc.StatusCode, str]:
+        """How the operator ends the stream."""
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            while True:
+                await self.desired()
+        return ended.value.code(), ended.value.details() or ""
 
 
 @pytest.fixture
@@ -143,7 +189,7 @@ async def eventually(condition: Callable[[], object]) -> None:
 async def test_a_relay_is_sent_all_it_has_to_know(operator: Operator) -> None:
     operator.declare(gate="a")
     operator.known.admit(Access((PublicKey("kid", "pem"),), (PendingLink(b"digest", "token", 1234),)))
-    async with Relay(operator.target, "r1") as relay:
+    async with Relay(operator, "r1") as relay:
         desired = await relay.until({"gate"})
         assert desired.term == TERM
         (assignment,) = desired.assignments
@@ -159,7 +205,7 @@ async def test_a_relay_is_sent_all_it_has_to_know(operator: Operator) -> None:
 
 async def test_an_edit_changes_the_edited_camera_alone(operator: Operator) -> None:
     operator.declare(gate="a", harbour="b")
-    async with Relay(operator.target, "r1") as relay:
+    async with Relay(operator, "r1") as relay:
         before = await relay.until({"gate", "harbour"})
         operator.declare(gate="a", harbour="c", square="d")
         after = await relay.until({"gate", "harbour", "square"})
@@ -172,7 +218,7 @@ async def test_an_edit_changes_the_edited_camera_alone(operator: Operator) -> No
 
 async def test_what_did_not_change_is_not_sent_again(operator: Operator) -> None:
     operator.declare(gate="a")
-    async with Relay(operator.target, "r1") as relay:
+    async with Relay(operator, "r1") as relay:
         first = await relay.until({"gate"})
         operator.declare(gate="a")
         await asyncio.sleep(0.3)
@@ -182,7 +228,7 @@ async def test_what_did_not_change_is_not_sent_again(operator: Operator) -> None
 
 async def test_reports_become_conditions(operator: Operator) -> None:
     operator.declare(gate="a", harbour="b")
-    async with Relay(operator.target, "r1") as relay:
+    async with Relay(operator, "r1") as relay:
         await relay.until({"gate", "harbour"})
         await relay.report("gate", pb.CAMERA_STATE_LIVE)
         await relay.report("harbour", pb.CAMERA_STATE_OFFLINE, "Unauthorized", "rtsp://u:hunter2@h/ wants a password.")
@@ -196,16 +242,16 @@ async def test_reports_become_conditions(operator: Operator) -> None:
 
 
 async def test_a_used_link_is_told(operator: Operator) -> None:
-    async with Relay(operator.target, "r1") as relay:
+    async with Relay(operator, "r1") as relay:
         await relay.call.write(pb.Report(link_used=pb.LinkUsed(code_sha256=b"digest")))
         await eventually(lambda: operator.used == [b"digest"])
 
 
 async def test_the_same_relay_attaching_again_replaces_its_first_stream(operator: Operator) -> None:
     operator.declare(gate="a")
-    async with Relay(operator.target, "r1") as first:
+    async with Relay(operator, "r1") as first:
         sent = await first.until({"gate"})
-        async with Relay(operator.target, "r1") as second:
+        async with Relay(operator, "r1") as second:
             again = await second.until({"gate"})
             assert again.version > sent.version
             with pytest.raises(grpc.aio.AioRpcError) as ended:
@@ -217,20 +263,20 @@ async def test_the_same_relay_attaching_again_replaces_its_first_stream(operator
 
 async def test_a_relay_that_comes_back_in_time_keeps_its_cameras(operator: Operator) -> None:
     operator.declare(gate="a", harbour="b", square="c")
-    async with Relay(operator.target, "r1") as one, Relay(operator.target, "r2") as other:
+    async with Relay(operator, "r1") as one, Relay(operator, "r2") as other:
         await eventually(lambda: len(operator.known.relays) == 2)
         held = [{each.name for each in (await relay.desired()).assignments} for relay in (one, other)]
         assert held[0] | held[1] == {"gate", "harbour", "square"}
     await eventually(lambda: all(relay.detached_at is not None for relay in operator.known.relays.values()))
     operator.now = DETACHED_GRACE - 1
-    async with Relay(operator.target, "r1") as one, Relay(operator.target, "r2") as other:
+    async with Relay(operator, "r1") as one, Relay(operator, "r2") as other:
         assert [{each.name for each in (await relay.desired()).assignments} for relay in (one, other)] == held
 
 
 async def test_a_lost_relays_cameras_go_elsewhere_when_its_time_is_over(operator: Operator) -> None:
     operator.declare(gate="a", harbour="b", square="c", market="d")
-    async with Relay(operator.target, "stays") as stays:
-        async with Relay(operator.target, "goes") as goes:
+    async with Relay(operator, "stays") as stays:
+        async with Relay(operator, "goes") as goes:
             await eventually(lambda: len(operator.known.relays) == 2)
             assert len((await stays.desired()).assignments) + len((await goes.desired()).assignments) == 4
         await eventually(lambda: operator.known.relays["goes"].detached_at is not None)
@@ -250,7 +296,7 @@ async def test_a_camera_goes_to_its_next_relay_only_after_the_first_let_go(opera
         operator.known.declare(parse([("cameras.yaml", text)]))
 
     declare("default")
-    async with Relay(operator.target, "r1") as first, Relay(operator.target, "r2", pool="b") as second:
+    async with Relay(operator, "r1") as first, Relay(operator, "r2", pool="b") as second:
         await first.until({"gate"})
         await second.until(set())
         declare("b")
@@ -265,7 +311,7 @@ async def test_a_camera_goes_to_its_next_relay_only_after_the_first_let_go(opera
 
 async def test_a_slow_relay_gets_the_newest_state_and_not_every_one(operator: Operator) -> None:
     operator.declare(gate="a")
-    async with Relay(operator.target, "r1") as relay:
+    async with Relay(operator, "r1") as relay:
         await relay.until({"gate"})
         # Together more than any flow control window takes while nobody reads.
         for number in range(30):
@@ -288,7 +334,8 @@ async def test_a_slow_relay_gets_the_newest_state_and_not_every_one(operator: Op
     ],
 )
 async def test_a_stream_that_does_not_begin_with_hello_is_refused(operator: Operator, first: pb.Report) -> None:
-    async with channel(operator.target) as opened:
+    pair = operator.certify("r1", Key("default", "default"))
+    async with channel(operator.target, operator.issuer.bundle, pair) as opened:
         call = ControlPlaneStub(opened).Attach()
         await call.write(first)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -299,7 +346,7 @@ async def test_a_stream_that_does_not_begin_with_hello_is_refused(operator: Oper
 
 async def test_a_refused_state_is_not_taken_for_applied(operator: Operator) -> None:
     operator.declare(gate="a")
-    async with Relay(operator.target, "r1") as relay:
+    async with Relay(operator, "r1") as relay:
         desired = await relay.desired()
         await relay.ack(desired, error="no")
         operator.declare(gate="b")
