@@ -20,7 +20,7 @@ that attached: an outdated pod whose relay never did is in no plan, and may be r
 
 import struct
 from bisect import bisect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -114,7 +114,7 @@ def plan(snapshot: Snapshot) -> Plan:
     for fleet in fleets.values():
         if fleet.overfull:
             draft.turn_out(fleet)
-    draft.weigh(fleets)
+    draft.weigh(fleets.values())
     emptying: dict[str, Emptying] = {}
     wanted: dict[Key, int] = {}
     replicas: dict[Key, int] = {}
@@ -123,18 +123,12 @@ def plan(snapshot: Snapshot) -> Plan:
         wanted[key] = _wanted(fleet)
         fleet.empty(wanted[key])
         emptying.update(fleet.emptying)
-        came = draft.place(fleet)
-        replaceable.update(draft.move_on(fleet, came))
+        left = draft.move_on(fleet, draft.place(fleet))
         replicas[key] = draft.replicas(fleet, wanted[key])
-    return Plan(
-        draft.assignments,
-        draft.unplaced,
-        tuple(sorted(draft.moves)),
-        emptying,
-        wanted,
-        replicas,
-        frozenset(replaceable),
-    )
+        if fleet.rolling and (fleet.rolling in left or not draft.occupied(fleet.rolling)):
+            replaceable.add(fleet.rolling)
+    moves = tuple(sorted(draft.moves))
+    return Plan(draft.assignments, draft.unplaced, moves, emptying, wanted, replicas, frozenset(replaceable))
 
 
 def pool_of(camera: Camera, default: Key, pools: Mapping[Key, RelayPool]) -> Key:
@@ -178,12 +172,16 @@ def _gather(snapshot: Snapshot, fleets: Mapping[Key, "_Fleet"]) -> tuple[dict[Ke
 
     Runs over all cameras at every change.
     """
-    assignments: dict[Key, Assignment] = {}
-    unplaced: dict[Key, Unplaced] = {}
     before, default, pools = snapshot.placed.get, snapshot.default_pool, snapshot.pools
+    assignments = dict(snapshot.placed)
+    unplaced: dict[Key, Unplaced] = {}
+    found = 0
     default_fleet = fleets.get(default)
     sites = any(pool.spec.site is not None for pool in pools.values())
     for key, camera in snapshot.cameras.items():
+        current = before(key)
+        if current is not None:
+            found += 1
         spec = camera.spec
         if spec.pool_ref is None and not (sites and spec.location is not None):
             fleet = default_fleet
@@ -193,11 +191,15 @@ def _gather(snapshot: Snapshot, fleets: Mapping[Key, "_Fleet"]) -> tuple[dict[Ke
             unplaced[key] = Unplaced(WhyNot.POOL_NOT_FOUND, pool_of(camera, default, pools))
         elif key.namespace not in fleet.taken and not fleet.takes(key.namespace):
             unplaced[key] = Unplaced(WhyNot.NAMESPACE_NOT_TAKEN, fleet.pool.key)
-        elif (current := before(key)) is not None and (load := fleet.loads.get(current.relay)) is not None:
+        elif current is not None and (load := fleet.loads.get(current.relay)) is not None:
             fleet.loads[current.relay] = load + 1
-            assignments[key] = current
+            continue
         else:
             fleet.homeless[key] = current
+        assignments.pop(key, None)
+    if found < len(snapshot.placed):
+        for key in snapshot.placed.keys() - snapshot.cameras.keys():
+            del assignments[key]
     return assignments, unplaced
 
 
@@ -237,14 +239,18 @@ class _Draft:
                 fleet.homeless[key] = self.assignments.pop(key)
             fleet.loads[uid] = fleet.rooms[uid]
 
-    def weigh(self, fleets: Mapping[Key, "_Fleet"]) -> None:
-        """What the cameras that stay make their relays send. Runs over all cameras at every change."""
-        rate = self._snapshot.bitrates.get
-        sent = dict.fromkeys(self._pool_of_relay, 0)
-        for key, (uid, _) in self.assignments.items():
-            sent[uid] += rate(key, BITRATE)
-        for fleet in fleets.values():
-            fleet.weigh(sent)
+    def weigh(self, fleets: Collection["_Fleet"]) -> None:
+        """What the cameras take of their pools, and make the relays they stay on send. May run over all cameras."""
+        if any(fleet.narrow for fleet in fleets):
+            rate = self._snapshot.bitrates.get
+            sent = dict.fromkeys(self._pool_of_relay, 0)
+            for key, (uid, _) in self.assignments.items():
+                sent[uid] += rate(key, BITRATE)
+            for fleet in fleets:
+                fleet.sent = {uid: sent[uid] for uid in fleet.loads}
+        for fleet in fleets:
+            looking = sum(map(fleet.rate, fleet.homeless)) if fleet.narrow else 0
+            fleet.demand = _Room(sum(fleet.loads.values()) + len(fleet.homeless), sum(fleet.sent.values()) + looking)
 
     def place(self, fleet: "_Fleet") -> set[Key]:
         """Places the homeless; returns those that came to another relay than they were on."""
@@ -263,34 +269,29 @@ class _Draft:
                 self.unplaced[key] = Unplaced(fleet.why_not, fleet.pool.key)
         return set(targets)
 
-    def move_on(self, fleet: "_Fleet", came: set[Key]) -> list[str]:
-        """Moves a few cameras off the relays that are emptied; returns which of these may be replaced now."""
+    def move_on(self, fleet: "_Fleet", came: set[Key]) -> set[str]:
+        """Moves a few cameras off the relays that are emptied; returns those of whose cameras no other takes any."""
         if not fleet.emptying:
-            return []
+            return set()
         residents = self._residents(fleet.emptying)
         leaving = [key for uid in fleet.emptying for key in residents[uid] if key not in came]
         most = self._may_move(fleet, came)
         targets = fleet.take(leaving, fleet.open, self._zone, most)
-        gone = set()
+        left = set(fleet.emptying)
         for key, target in targets.items():
             current = self.assignments[key]
-            gone.add(current.relay)
+            left.discard(current.relay)
             fleet.loads[current.relay] -= 1
             self._assign(key, current, target, _MOVED_BY[fleet.emptying[current.relay]])
-        stuck = len(targets) < most
-        return [
-            uid
-            for uid, why in fleet.emptying.items()
-            if why is Emptying.ROLL and ((stuck and uid not in gone) or not self._occupied(uid))
-        ]
+        return left if len(targets) < most else set()
 
     def replicas(self, fleet: "_Fleet", wanted: int) -> int:
         """So many that no relay with cameras is let go of."""
         if fleet.size is None or wanted >= fleet.size:
             return wanted
-        return max((1 + ordinal for uid, ordinal in fleet.beyond(wanted) if self._occupied(uid)), default=wanted)
+        return max((1 + ordinal for uid, ordinal in fleet.beyond(wanted) if self.occupied(uid)), default=wanted)
 
-    def _occupied(self, uid: str) -> bool:
+    def occupied(self, uid: str) -> bool:
         if self._had is None:
             self._had = {at for at, _ in self._snapshot.placed.values()}
             self._had.update(at for at, _ in self.assignments.values())
@@ -349,10 +350,17 @@ class _Fleet:
         self.sent = dict.fromkeys(self.loads, 0)
         # Cameras that look for a relay, with where they were.
         self.homeless: dict[Key, Assignment | None] = {}
-        # All that the pool takes.
+        # What all cameras of the pool take.
         self.demand = _NONE
+        # Whether megabits may be short before places are; else nobody need count them.
+        highest = max(BITRATE, max(bitrates.values(), default=0))
+        each = pool.spec.capacity
+        rooms = [(each.cameras, each.egress_mbps), *zip(self.rooms.values(), self._limits.values(), strict=True)]
+        self.narrow = any(limit < room * highest for room, limit in rooms)
         # In the order in which they are emptied.
         self.emptying: dict[str, Emptying] = {}
+        # The one of these that is to be replaced next.
+        self.rolling: str | None = None
         # Namespaces that `takes` was asked for and took.
         self.taken: set[str] = set()
 
@@ -375,17 +383,15 @@ class _Fleet:
         full = all(load >= self.rooms[uid] for uid, load in self.loads.items())
         return WhyNot.NO_CAPACITY if full else WhyNot.NO_BANDWIDTH
 
+    def rate(self, camera: Key) -> int:
+        """Megabits a second."""
+        return self._bitrates.get(camera, BITRATE)
+
     def takes(self, namespace: str) -> bool:
         taken = self.pool.spec.takes(namespace)
         if taken:
             self.taken.add(namespace)
         return taken
-
-    def weigh(self, sent: Mapping[str, int]) -> None:
-        """Takes in what the cameras that stay make the relays send."""
-        self.sent = {uid: sent[uid] for uid in self.loads}
-        looking = sum(self._bitrates.get(key, BITRATE) for key in self.homeless)
-        self.demand = _Room(sum(self.loads.values()) + len(self.homeless), sum(self.sent.values()) + looking)
 
     def suffices(self, size: int, headroom: int) -> bool:
         """So many relays leave the headroom free. Those that did not attach yet are thought of as like the others."""
@@ -409,9 +415,11 @@ class _Fleet:
         for uid, _ in self.beyond(wanted):
             if uid in self.loads:
                 self.emptying[uid] = Emptying.SCALE_IN
-        outdated = [(-(self.relays[uid].ordinal or 0), uid) for uid in self.open if self.relays[uid].outdated]
+        outdated = [(-(self.relays[uid].ordinal or 0), uid) for uid in self.loads if self.relays[uid].outdated]
         if outdated and not self._missing(self.size or 0):
-            self.emptying[min(outdated)[1]] = Emptying.ROLL
+            # Those that go anyway come last: they may be unable to, for want of room.
+            self.rolling = min(outdated, key=lambda each: (each[1] in self.emptying, each))[1]
+            self.emptying.setdefault(self.rolling, Emptying.ROLL)
 
     def take(
         self, cameras: Sequence[Key], among: Sequence[str], zone: Callable[[Key], str], most: int | None = None
@@ -447,10 +455,9 @@ class _Fleet:
         cameras = sum(self.rooms[uid] for uid in there) + more.cameras
         megabits = sum(self._limits[uid] for uid in there) + more.megabits
         filled = 100 - headroom
-        return (
-            100 * (self.demand.cameras + margin.cameras) <= filled * cameras
-            and 100 * (self.demand.megabits + margin.megabits) <= filled * megabits
-        )
+        if 100 * (self.demand.cameras + margin.cameras) > filled * cameras:
+            return False
+        return not self.narrow or 100 * (self.demand.megabits + margin.megabits) <= filled * megabits
 
     def _free(self, relays: Iterable[str]) -> int:
         return sum(self.rooms[uid] - self.loads[uid] for uid in relays)
@@ -458,10 +465,10 @@ class _Fleet:
     def _that_fit(self, cameras: Sequence[Key], relays: Iterable[str]) -> list[Key]:
         """The cameras that at least one of the relays, of which one has room for a camera, can send."""
         room = [uid for uid in relays if self.loads[uid] < self.rooms[uid]]
-        if any(not self.loads[uid] for uid in room):
+        if not self.narrow or any(not self.loads[uid] for uid in room):
             return list(cameras)
         widest = max(self._limits[uid] - self.sent[uid] for uid in room)
-        return [key for key in cameras if self._bitrates.get(key, BITRATE) <= widest]
+        return [key for key in cameras if self.rate(key) <= widest]
 
     def _spread(self, cameras: Sequence[Key], relays: Sequence[str]) -> dict[Key, str]:
         """A relay for each camera that one can send; there must be room for all."""
@@ -503,12 +510,13 @@ class _Fleet:
 
     def _sends(self, uid: str, camera: Key) -> bool:
         """Puts the camera on the relay if that may send it too; an empty relay takes any."""
-        rate = self._bitrates.get(camera, BITRATE)
-        sends = self.sent[uid] + rate <= self._limits[uid] or not self.loads[uid]
-        if sends:
-            self.loads[uid] += 1
+        if self.narrow:
+            rate = self.rate(camera)
+            if self.sent[uid] + rate > self._limits[uid] and self.loads[uid]:
+                return False
             self.sent[uid] += rate
-        return sends
+        self.loads[uid] += 1
+        return True
 
 
 @lru_cache(maxsize=4)

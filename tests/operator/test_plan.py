@@ -10,61 +10,13 @@ from hypothesis import strategies as st
 from pancar_operator.model import (
     Assignment,
     Autoscaling,
-    Camera,
-    CameraSpec,
     Key,
-    Metadata,
-    Paused,
-    PoolRef,
     Relay,
-    RelayCapacity,
-    RelayPool,
-    RelayPoolSpec,
     Snapshot,
-    Source,
-    Stream,
     Why,
 )
-from pancar_operator.plan import Move, Plan, Unplaced, WhyNot, capacity, plan, pool_of
-
-POOL = Key("pancar", "city")
-OTHER = Key("pancar", "police")
-
-
-def camera(name: str, *, namespace: str = "kota", pool: Key | None = None, paused: bool = False) -> Camera:
-    return Camera(
-        metadata=Metadata(name=name, namespace=namespace),
-        spec=CameraSpec(
-            source=Source(main=Stream(url="rtsp://192.0.2.1/")),
-            pool_ref=PoolRef(name=pool.name, namespace=pool.namespace) if pool else None,
-            paused=Paused(reason="privacy") if paused else None,
-        ),
-    )
-
-
-def pool(key: Key = POOL, *, cameras: int = 200, namespaces: tuple[str, ...] = ("*",)) -> RelayPool:
-    spec = RelayPoolSpec(capacity=RelayCapacity(cameras=cameras), namespaces=namespaces)
-    return RelayPool(metadata=Metadata(name=key.name, namespace=key.namespace), spec=spec)
-
-
-def snapshot(
-    cameras: Iterable[Camera],
-    relays: Iterable[Relay],
-    *pools: RelayPool,
-    placed: Mapping[Key, Assignment] | None = None,
-) -> Snapshot:
-    return Snapshot(
-        cameras={camera.key: camera for camera in cameras},
-        pools={pool.key: pool for pool in pools or (pool(),)},
-        relays=tuple(relays),
-        default_pool=POOL,
-        placed=placed or {},
-    )
-
-
-def where(planned: Plan) -> dict[Key, str]:
-    return {key: assignment.relay for key, assignment in planned.assignments.items()}
-
+from pancar_operator.plan import Move, Unplaced, WhyNot, capacity, plan, pool_of
+from rigs.plans import OTHER, POOL, camera, pool, snapshot, where
 
 names = st.text("abcdefgh0123", min_size=1, max_size=4)
 relays = st.lists(
@@ -292,9 +244,8 @@ def test_a_paused_camera_keeps_its_place() -> None:
 
 def test_the_relays_a_pool_asks_for() -> None:
     def asked(cameras: int, *, replicas: int | None = None, autoscaling: Autoscaling | None = None) -> int:
-        spec = RelayPoolSpec(replicas=replicas, autoscaling=autoscaling, capacity=RelayCapacity(cameras=100))
-        given = replace(crowd(cameras, []), pools={POOL: replace(pool(), spec=spec)}, sizes={POOL: 0})
-        return plan(given).replicas[POOL]
+        pools = {POOL: pool(cameras=100, replicas=replicas, autoscaling=autoscaling)}
+        return plan(replace(crowd(cameras, []), pools=pools, sizes={POOL: 0})).replicas[POOL]
 
     assert asked(1000) == 1
     assert asked(1000, replicas=3) == 3

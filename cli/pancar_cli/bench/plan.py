@@ -11,13 +11,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from pancar_operator.model import Camera, CameraSpec, Key, Metadata, Relay, RelayPool, Snapshot, Source, Stream
+from pancar_operator.model import (
+    Camera,
+    CameraSpec,
+    Key,
+    Metadata,
+    Relay,
+    RelayPool,
+    RelayPoolSpec,
+    Snapshot,
+    Source,
+    Stream,
+)
 from pancar_operator.plan import plan as planned
 
 from pancar_cli.bench.figures import Figure
 
 _POOL = Key("pancar", "city")
 _NAMESPACES = 10
+_MBPS = 4
 _RUNS = 9
 _LOOP = 300_000
 
@@ -25,13 +37,15 @@ _LOOP = 300_000
 async def plan(cameras: int, relays: int) -> list[Figure]:
     """Measures medians of several runs."""
     city = _city(cameras, relays)
-    cold = planned(city)
-    at_rest = replace(city, placed=cold.assignments)
+    at_rest = replace(
+        city, placed=planned(city).assignments, sizes={_POOL: relays}, bitrates=dict.fromkeys(city.cameras, _MBPS)
+    )
     new, any_key = Key("district-0", "camera-new"), next(iter(city.cameras))
     changes = {
         "camera added": replace(at_rest, cameras={**city.cameras, new: _camera(new)}),
         "camera edited": replace(at_rest, cameras={**city.cameras, any_key: _camera(any_key)}),
         "relay lost": replace(at_rest, relays=city.relays[1:]),
+        "relay outdated": replace(at_rest, relays=(replace(city.relays[0], outdated=True), *city.relays[1:])),
     }
     size: dict[str, float | int | str] = {"cameras": cameras, "relays": relays}
     figures = [_figure("plan.cold_ms", city, size)]
@@ -51,11 +65,12 @@ def _figure(name: str, snapshot: Snapshot, conditions: dict[str, float | int | s
 
 def _city(cameras: int, relays: int) -> Snapshot:
     keys = [Key(f"district-{number % _NAMESPACES}", f"camera-{number:05}") for number in range(cameras)]
-    pool = RelayPool(metadata=Metadata(name=_POOL.name, namespace=_POOL.namespace))
+    spec = RelayPoolSpec(replicas=relays)
+    pool = RelayPool(metadata=Metadata(name=_POOL.name, namespace=_POOL.namespace), spec=spec)
     return Snapshot(
         cameras={key: _camera(key) for key in keys},
         pools={_POOL: pool},
-        relays=tuple(Relay(f"relay-{number}", _POOL) for number in range(relays)),
+        relays=tuple(Relay(f"relay-{number}", _POOL, ordinal=number) for number in range(relays)),
         default_pool=_POOL,
     )
 
