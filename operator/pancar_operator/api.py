@@ -9,7 +9,7 @@ our own, because its models and its JSON cost three times as much at ten thousan
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, cast
@@ -153,7 +153,7 @@ class Api:
             body["gracePeriodSeconds"] = grace_seconds
         return await self._answer("DELETE", path, {}, body)
 
-    async def stream(self, path: str, **query: Query) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, path: str, **query: Query) -> AsyncGenerator[dict[str, Any], None]:
         """The events of a watch as they come, until the API server ends it. Raises ApiError, also for an ERROR event.
 
         Silence for longer than bookmarks take to come is ApiUnreachable.
@@ -164,7 +164,7 @@ class Api:
             async for chunk in response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    event: dict[str, Any] = orjson.loads(line)
+                    event: dict[str, Any] = _decoded(line, path)
                     if event["type"] == "ERROR":
                         raise _refusal(event["object"], path)
                     yield event
@@ -173,7 +173,7 @@ class Api:
         self, method: str, path: str, query: dict[str, Query], body: Body | None = None, content: str = _JSON
     ) -> Any:
         async with self._request(method, path, query, body, content) as response:
-            return orjson.loads(await response.read())
+            return _decoded(await response.read(), path)
 
     @asynccontextmanager
     async def _request(
@@ -206,6 +206,13 @@ class Api:
                 yield response
         except (aiohttp.ClientError, _config.ConfigException, TimeoutError, OSError) as error:
             raise ApiUnreachable(f"{method} {path}: {error or type(error).__name__}") from error
+
+
+def _decoded(raw: bytes, path: str) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise ApiError(502, "NotUnderstood", f"{path}: what came is no JSON") from error
 
 
 async def _refused(response: aiohttp.ClientResponse, path: str) -> ApiError:
