@@ -256,7 +256,10 @@ class CameraSpec:
     location: Annotated[Location | None, Field(description="Where the camera stands.")] = None
     pool_ref: Annotated[
         PoolRef | None,
-        Field(description="The RelayPool that pulls the camera; the installation's default pool where absent."),
+        Field(
+            description="The RelayPool that pulls the camera; where absent, one at the camera's site that takes its "
+            "namespace, else the installation's default pool."
+        ),
     ] = None
     pull: Annotated[
         Pull,
