@@ -7,14 +7,15 @@ over, and what was deleted while no watch ran (kopf lists anew then, and is sile
 
 import asyncio
 import contextlib
+import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import kopf
 import structlog
 
-from pancar_operator.api import NODES, POOLS, Api, ApiError, Kind
+from pancar_operator.api import NODES, POOLS, Api, ApiError, Body, Kind
 from pancar_operator.model import Key
 
 # How long what was deleted unseen may be believed in.
@@ -23,7 +24,6 @@ _RETRY_SECONDS: Final = 2.0
 _PAGE: Final = 500
 _STOP_SECONDS: Final = 5.0
 
-Body = Mapping[str, Any]
 Put = Callable[[Body], None]
 Drop = Callable[[Key, str], None]
 
@@ -138,6 +138,9 @@ class Handlers:
 
     async def _operate(self, home: asyncio.AbstractEventLoop) -> None:
         self._loop = asyncio.get_running_loop()
+        # It tells of every event; and that signals are not its own, which is how it is meant.
+        logging.getLogger("kopf").setLevel(logging.WARNING)
+        logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
         settings = kopf.OperatorSettings()
         settings.posting.enabled = False
         settings.scanning.disabled = True
@@ -165,7 +168,7 @@ class Handlers:
 
         @kopf.on.event(group=kind.group, version=kind.version, plural=kind.plural, registry=registry)
         async def seen(event: kopf.RawEvent, **_: Any) -> None:
-            home.call_soon_threadsafe(roll.see, event["type"], event["object"])
+            home.call_soon_threadsafe(roll.see, event["type"], dict(event["object"]))
 
 
 def rolls(pools: tuple[Put, Drop], nodes: tuple[Put, Drop]) -> tuple[Roll, ...]:

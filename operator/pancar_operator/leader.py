@@ -7,6 +7,7 @@ transitions and writes local time as UTC. Deadlines go by the monotonic clock he
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -35,6 +36,8 @@ _REQUEST_SECONDS: Final = 3.0
 _TRANSITION_BITS: Final = 20
 
 _log = structlog.get_logger(__name__)
+# What it warns of is told here.
+logging.getLogger("kubernetes.aio.leaderelection").setLevel(logging.ERROR)
 
 
 class Leader:

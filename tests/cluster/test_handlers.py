@@ -5,8 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from pancar_operator.api import POOLS, Api
-from pancar_operator.handlers import Body, Handlers, Roll, rolls
+from pancar_operator.api import POOLS, Api, Body
+from pancar_operator.handlers import Handlers, Roll, rolls
 from pancar_operator.model import Key
 from rigs.cluster.kube import Kube
 from rigs.waiting import eventually
