@@ -6,7 +6,7 @@ Values that the API server would fill in or rewrite are written as it keeps them
 (`applied`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -137,15 +137,18 @@ def pod_template(pool: RelayPool, deployment: Deployment) -> Body:
     return {"metadata": metadata, "spec": _pod(pool, deployment)}
 
 
-def media_addresses(service: Mapping[str, Any], pod: Pod) -> tuple[str, ...]:
+def media_addresses(
+    service: Mapping[str, Any], pod: Pod, found: Callable[[str], tuple[str, ...]] = lambda _: ()
+) -> tuple[str, ...]:
     """Where viewers send media to a pod that has this Service, "ip:port"; none while that is not known.
 
-    A load balancer that is known by its name only must be looked up: see `balancer_names`.
+    `found` knows the addresses of load balancers that have a name only (`balancer_names`).
     """
     spec = service["spec"]
     if spec["type"] == Exposure.LOAD_BALANCER:
-        ips = (entry.get("ip", "") for entry in _ingress(service))
-        return tuple(_address(ip, MEDIA_PORT) for ip in ips if ip)
+        named = (ip for name in balancer_names(service) for ip in found(name))
+        ips = [*(entry["ip"] for entry in _ingress(service) if entry.get("ip")), *named]
+        return tuple(_address(ip, MEDIA_PORT) for ip in ips)
     ports = (port.get("nodePort", 0) for port in spec["ports"] if port["name"] == "media")
     return tuple(_address(pod.host_ip, port) for port in ports if port and pod.host_ip)
 

@@ -148,6 +148,8 @@ def test_a_load_balancer_is_reached_at_its_addresses() -> None:
     service["status"] = {"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}, {"hostname": "lb.example"}]}}
     assert specs.media_addresses(service, pod(host_ip="192.0.2.7")) == ("198.51.100.1:8801",)
     assert specs.balancer_names(service) == ("lb.example",)
+    named = {"lb.example": ("2001:db8::1",)}
+    assert specs.media_addresses(service, pod(), named.__getitem__) == ("198.51.100.1:8801", "[2001:db8::1]:8801")
 
 
 def test_nothing_holds_a_value_that_is_not_said() -> None:
