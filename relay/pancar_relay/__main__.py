@@ -94,9 +94,11 @@ class Relay:
         try:
             url = await self._listen(runner)
             control = self._control = self._make_control(url)
-            tasks = [self._supervised("control", control.run()), self._supervised("bitrates", self._measure(control))]
-            if self._enrolment is not None:
-                tasks.append(self._supervised("enrolment", self._enrolment.run()))
+            tasks = [
+                self._supervised("enrolment", self._enrolment.run()),
+                self._supervised("control", control.run()),
+                self._supervised("bitrates", self._measure(control)),
+            ]
             # What lives as long as the process need not be looked at by every collection.
             gc.collect()
             gc.freeze()
@@ -181,7 +183,7 @@ class Relay:
         own = host_addresses(listen.host)
         return next((address for address in self._settings.media_addresses if address in own), own[0])
 
-    def _certified(self) -> tuple[Https | None, Enrolment | None]:
+    def _certified(self) -> tuple[Https | None, Enrolment]:
         settings = self._settings
         key = own_key(self._kept)
         https: Https | None = None
@@ -191,8 +193,6 @@ class Relay:
             listen = settings.http_listen
             own = host_addresses(listen.host) if listen.wildcard else (listen.host,)
             https = Https.own(key.self_signed((*own, *settings.media_addresses), datetime.datetime.now(datetime.UTC)))
-        if settings.enrolling is None:
-            return https, None
         return https, Enrolment(settings.enrolling, key, self._kept, https.present if https else None)
 
     def _make_control(self, url: str) -> Control:

@@ -98,7 +98,7 @@ class Control:
     def __init__(
         self,
         target: str,
-        enrolment: Enrolment | None,
+        enrolment: Enrolment,
         identity: Identity,
         facts: Facts,
         kept: Kept | None,
@@ -165,10 +165,6 @@ class Control:
 
     async def _channels(self) -> AsyncIterator[grpc.aio.Channel]:
         """One for each of the relay's credentials, the first as soon as it has any."""
-        if self._enrolment is None:
-            yield channel(self._target)
-            await asyncio.Event().wait()
-            return
         seen: Credentials | None = None
         while True:
             seen = await self._enrolment.other_than(seen)

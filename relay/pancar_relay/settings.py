@@ -74,7 +74,7 @@ class Settings:
     relay_name: str
     pool: str
     control: str
-    enrolling: Enrolling | None
+    enrolling: Enrolling
     # Where it keeps what it must still know after a restart; memory-backed, for it holds cameras' passwords.
     state_dir: Path | None
     # How long it may take to be emptied once it is asked to end.
@@ -160,14 +160,11 @@ def _target(environment: Mapping[str, str], name: str) -> str:
     raise SettingsError(f"{name} is neither host:port nor unix:/path: {target!r}")
 
 
-def _enrolling(environment: Mapping[str, str]) -> Enrolling | None:
-    names = ("PANCAR_ENROL", "PANCAR_CONTROL_AUTHORITIES", "PANCAR_TOKEN")
-    if not any(environment.get(name) for name in names) and environment["PANCAR_CONTROL"].startswith(UNIX):
-        return None
+def _enrolling(environment: Mapping[str, str]) -> Enrolling:
     return Enrolling(
-        target=_target(environment, names[0]),
-        authorities=_file(environment, names[1]),
-        token=_file(environment, names[2]),
+        target=_target(environment, "PANCAR_ENROL"),
+        authorities=_file(environment, "PANCAR_CONTROL_AUTHORITIES"),
+        token=_file(environment, "PANCAR_TOKEN"),
     )
 
 

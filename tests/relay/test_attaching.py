@@ -1,18 +1,11 @@
 """A relay process and its operator: what is reported, refused and remembered, and that media waits for neither."""
 
-import asyncio
 import hashlib
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import aiohttp
 import pytest
 from pancar_proto.v1 import control_pb2 as pb
 from rigs.relay import Cameras, Operator, Relay, StartRelay, assignment
-from rigs.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,25 +19,17 @@ async def test_hello_says_what_the_relay_is(relay: Relay) -> None:
 
 
 async def test_a_relay_that_was_told_nothing_yet_sends_nobody_away_for_good(
-    operator: Operator, tmp_path: Path, http: aiohttp.ClientSession
+    operator: Operator, start_relay: StartRelay, http: aiohttp.ClientSession
 ) -> None:
     await operator.stop()
-    settings = operator.settings("early") | {"PANCAR_HTTP_LISTEN": "127.0.0.1:0"}
-    log = tmp_path / "log"
-    with log.open("wb") as stderr:
-        command = [sys.executable, "-m", "pancar_relay"]
-        process = subprocess.Popen(command, env=os.environ | settings, stderr=stderr)  # noqa: ASYNC220 - forks only
-    try:
-        started = await eventually(lambda: re.search(r'"url": ?"([^"]+)"', log.read_text()), "it started", seconds=30)
-        async with http.get(f"{started[1]}/healthz") as response:
+    relay = await start_relay(attached=False)
+    for path in ("/healthz", "/readyz"):
+        async with http.get(relay.url + path) as response:
             assert response.status == 200
-        async with http.get(f"{started[1]}/api/v1/cameras", headers={"Authorization": "Bearer x.y.z"}) as response:
-            assert (response.status, response.headers["Retry-After"]) == (503, "1")
-        async with http.post(f"{started[1]}/api/v1/session", json={"code": "x"}) as response:
-            assert response.status == 503
-    finally:
-        process.terminate()
-        await asyncio.to_thread(process.wait, 10)
+    async with http.get(f"{relay.url}/api/v1/cameras", headers={"Authorization": "Bearer x.y.z"}) as response:
+        assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    async with http.post(f"{relay.url}/api/v1/session", json={"code": "x"}) as response:
+        assert response.status == 503
 
 
 async def test_states_are_acknowledged_or_refused(relay: Relay) -> None:

@@ -1,9 +1,13 @@
 """A relay process that cannot start says why, in one line, and ends."""
 
+import datetime
 import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
+
+from pancar_operator.authority import Authorities
 
 
 def start(**settings: str) -> subprocess.CompletedProcess[str]:
@@ -12,7 +16,15 @@ def start(**settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-LEAST = {"PANCAR_RELAY_UID": "u", "PANCAR_CONTROL": "unix:/nowhere/control.sock", "PANCAR_LOG_FORMAT": "json"}
+LEAST = {
+    "PANCAR_RELAY_UID": "u",
+    "PANCAR_CONTROL": "unix:/nowhere/control.sock",
+    "PANCAR_ENROL": "unix:/nowhere/enrol.sock",
+    # A file that is there; as authorities it is good for nothing.
+    "PANCAR_CONTROL_AUTHORITIES": __file__,
+    "PANCAR_TOKEN": __file__,
+    "PANCAR_LOG_FORMAT": "json",
+}
 
 
 def test_a_setting_that_is_wrong() -> None:
@@ -22,11 +34,23 @@ def test_a_setting_that_is_wrong() -> None:
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_a_port_that_is_taken() -> None:
+def test_authorities_that_are_none() -> None:
+    ended = start(**LEAST | {"PANCAR_HTTP_LISTEN": "127.0.0.1:0"})
+    assert ended.returncode == 1
+    assert "PANCAR_CONTROL_AUTHORITIES cannot be used: it holds no certificate in PEM" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    authorities = tmp_path / "ca.crt"
+    authorities.write_bytes(Authorities.new(datetime.datetime.now(datetime.UTC)).bundle)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ended = start(**LEAST | {"PANCAR_HTTP_LISTEN": f"127.0.0.1:{taken.getsockname()[1]}"})
+        port = taken.getsockname()[1]
+        ended = start(
+            **LEAST | {"PANCAR_HTTP_LISTEN": f"127.0.0.1:{port}", "PANCAR_CONTROL_AUTHORITIES": str(authorities)}
+        )
     assert ended.returncode == 1
     assert "relay.not_started" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -6,7 +6,14 @@ import pytest
 from pancar_relay.errors import SettingsError
 from pancar_relay.settings import Address, Capacity, Enrolling, Settings, host_addresses, parse_address
 
-LEAST = {"PANCAR_RELAY_UID": "u", "PANCAR_CONTROL": "unix:/run/control.sock"}
+LEAST = {
+    "PANCAR_RELAY_UID": "u",
+    "PANCAR_CONTROL": "unix:/run/control.sock",
+    "PANCAR_ENROL": "unix:/run/enrol.sock",
+    # Files that are there.
+    "PANCAR_CONTROL_AUTHORITIES": __file__,
+    "PANCAR_TOKEN": __file__,
+}
 
 
 def test_the_least() -> None:
@@ -56,8 +63,9 @@ def test_what_a_pod_is_told(tmp_path: Path) -> None:
         ("PANCAR_CONTROL", "pancar-operator.pancar.svc:0", "neither"),
         ("PANCAR_CONTROL", "-:8443", "neither"),
         ("PANCAR_ENROL", "operator:", "PANCAR_ENROL is neither"),
-        ("PANCAR_ENROL", "operator:8444", "PANCAR_CONTROL_AUTHORITIES is not set"),
-        ("PANCAR_TOKEN", "/nowhere", "PANCAR_ENROL is not set"),
+        ("PANCAR_ENROL", "", "PANCAR_ENROL is not set"),
+        ("PANCAR_CONTROL_AUTHORITIES", "", "PANCAR_CONTROL_AUTHORITIES is not set"),
+        ("PANCAR_TOKEN", "/nowhere", "PANCAR_TOKEN names no file: /nowhere"),
         ("PANCAR_STATE_DIR", "state", "PANCAR_STATE_DIR is no absolute path"),
         ("PANCAR_DRAIN_SECONDS", "soon", "PANCAR_DRAIN_SECONDS is no number"),
         ("PANCAR_DRAIN_SECONDS", "-1", "PANCAR_DRAIN_SECONDS"),

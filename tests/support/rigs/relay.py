@@ -5,6 +5,7 @@ import datetime
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,9 +28,11 @@ from pancar_operator.model import Key
 from pancar_proto.channel import server
 from pancar_proto.v1 import control_pb2 as pb
 from pancar_proto.v1.control_pb2_grpc import ControlPlaneServicer, add_ControlPlaneServicer_to_server
+from rigs.waiting import eventually
 
 ISSUER = AUDIENCE = "pancar"
 PASSWORD = "kata-sandi-rahasia"
+_STARTED = re.compile(r'"url": ?"([^"]+)"')
 
 
 class Minter:
@@ -136,6 +139,12 @@ class Operator(ControlPlaneServicer):
             closed.set()
             self._told.notify_all()
 
+    def withdraw(self) -> None:
+        """Desires no camera of whoever attaches next."""
+        self._desired = pb.Desired(
+            term=self._desired.term, version=self._desired.version + 1, access=self.minter.access()
+        )
+
     async def admit(self, *links: pb.Link) -> None:
         """Desires the same cameras, with these links."""
         await self.desire(*self._desired.assignments, access=self.minter.access(*links))
@@ -176,20 +185,35 @@ class Operator(ControlPlaneServicer):
 
 
 class Relay:
-    """A relay process and the operator it is attached to."""
+    """A relay process and the operator it dials."""
 
-    def __init__(self, process: subprocess.Popen[bytes], operator: Operator, hello: pb.Hello, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], operator: Operator, uid: str, url: str, log: Path) -> None:
         self.process = process
         self.operator = operator
-        self.hello = hello
-        self.url = hello.http_url
+        self.uid = uid
+        self.url = url
         self.log = log
 
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+    @property
+    def hellos(self) -> list[pb.Hello]:
+        """What it said at the beginning of each stream."""
+        return [report.hello for report in self.operator.heard if report.hello.relay_uid == self.uid]
+
+    @property
+    def hello(self) -> pb.Hello:
+        return self.hellos[-1]
+
+    def events(self, name: str = "") -> list[dict[str, Any]]:
+        """What it logged: all of it, or events of this name."""
+        logged = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [event for event in logged if not name or event["event"] == name]
 
     def bearer(self, **claims: Any) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.operator.minter.token(**claims)}"}
+
+    async def ended(self, seconds: float = 10.0) -> int:
+        """Its exit code, waited for."""
+        return await asyncio.to_thread(self.process.wait, seconds)
 
 
 class Cameras:
@@ -247,8 +271,9 @@ async def operating(minter: Minter) -> AsyncIterator[Operator]:
 
 
 @asynccontextmanager
-async def relaying(operator: Operator, folder: Path, **settings: str) -> AsyncIterator[Relay]:
-    """A relay process attached to `operator`; keyword arguments are further settings."""
+async def relaying(operator: Operator, folder: Path, *, attached: bool = True, **settings: str) -> AsyncIterator[Relay]:
+    """A relay process that serves, and unless told otherwise is attached to `operator`; keyword arguments are further
+    settings."""
     uid = settings.get("PANCAR_RELAY_UID", uuid.uuid4().hex)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PANCAR_")},
@@ -256,18 +281,21 @@ async def relaying(operator: Operator, folder: Path, **settings: str) -> AsyncIt
         "PANCAR_HTTP_LISTEN": "127.0.0.1:0",
         **settings,
     }
-    log = folder / f"{uid}.log"
+    log = folder / f"{uid}-{uuid.uuid4().hex[:4]}.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(  # noqa: ASYNC220 - forks, does not wait
             [sys.executable, "-m", "pancar_relay"], env=environment, stderr=stderr
         )
     try:
-        try:
-            hello = await operator.report(lambda r: r.hello.relay_uid == uid, timeout=30.0)
-        except TimeoutError:
-            pytest.fail(f"the relay did not attach:\n{log.read_text()}")
-        await operator.report(lambda r: r.HasField("ack"))
-        yield Relay(process, operator, hello.hello, log)
+        started = await eventually(lambda: _STARTED.search(log.read_text()), "the relay starts", seconds=30.0)
+        relay = Relay(process, operator, uid, started[1], log)
+        if attached:
+            try:
+                await operator.report(lambda r: r.hello.relay_uid == uid, timeout=30.0)
+            except TimeoutError:
+                pytest.fail(f"the relay did not attach:\n{log.read_text()}")
+            await operator.report(lambda r: r.HasField("ack"))
+        yield relay
     finally:
         process.terminate()
         await asyncio.to_thread(process.wait, 10)
@@ -286,8 +314,8 @@ StartRelay = Callable[..., Awaitable[Relay]]
 async def start_relay(operator: Operator, tmp_path: Path) -> AsyncIterator[StartRelay]:
     async with AsyncExitStack() as started:
 
-        async def start(**settings: str) -> Relay:
-            return await started.enter_async_context(relaying(operator, tmp_path, **settings))
+        async def start(*, attached: bool = True, **settings: str) -> Relay:
+            return await started.enter_async_context(relaying(operator, tmp_path, attached=attached, **settings))
 
         yield start
 
