@@ -164,10 +164,6 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         try:
             async for desired in self._desired(uid, seat, stream):
                 yield desired
-            if stream.ended == _REPLACED:
-                await context.abort(grpc.StatusCode.ABORTED, "the same relay attached again")
-            if stream.ended == _RUN_OUT:
-                await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the relay's certificate has run out")
         finally:
             running_out.cancel()
             reading.cancel()
@@ -176,6 +172,11 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             log.info("relay.detached", reason=stream.ended or "connection lost")
             if seat.stream is stream and self._seats.get(uid) is seat:
                 self._known.detach(uid)
+        # Not before: it ends the reading too, by an error.
+        if stream.ended == _REPLACED:
+            await context.abort(grpc.StatusCode.ABORTED, "the same relay attached again")
+        if stream.ended == _RUN_OUT:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the relay's certificate has run out")
 
     async def _peer(self, context: Any) -> Peer:
         """The relay that the certificate of the connection names; its authority was verified in the handshake."""

@@ -1,168 +1,21 @@
-"""ControlPlane.Attach over a real gRPC connection on a unix socket, driven by relays of the test's own, with TLS."""
+"""ControlPlane.Attach over a real gRPC connection, driven by relays of the test's own: who is told what."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Self
 
 import grpc
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pancar_operator.access import Access, PendingLink, PublicKey
-from pancar_operator.authority import Authorities, Enrolled, Issuer
-from pancar_operator.control import ControlPlane
 from pancar_operator.manifests import parse
 from pancar_operator.model import Camera, CameraSpec, Key, Manifests, Metadata, Source, Stream
-from pancar_operator.observe import DETACHED_GRACE, Known
-from pancar_operator.reconcile import Reconciler, Transition
+from pancar_operator.observe import DETACHED_GRACE
 from pancar_operator.status import Phase
-from pancar_proto.channel import Pair, channel
+from pancar_proto.channel import channel
 from pancar_proto.v1 import control_pb2 as pb
 from pancar_proto.v1.control_pb2_grpc import ControlPlaneStub
-
-TERM = 7
-CAMERA = """\
----
-apiVersion: pancar.dev/v1alpha1
-kind: Camera
-metadata: {{name: {name}}}
-spec:
-  title: {name} title
-  source:
-    main: {{url: "rtsp://192.0.2.1/{path}", transport: TCP}}
-    credentialsRef: {{name: key}}
-  location: {{site: harbour}}
-"""
-SECRET = """\
----
-apiVersion: v1
-kind: Secret
-metadata: {name: key, labels: {pancar.dev/credentials: "true"}}
-stringData: {username: viewer, password: hunter2}
-"""
-
-
-class Operator:
-    """The operator's core on a unix socket, with a clock that the test sets."""
-
-    def __init__(self, folder: Path) -> None:
-        self.target = f"unix:{folder}/control.sock"
-        self.now = 0.0
-        self.time = datetime.now(UTC)
-        self.issuer = Issuer(Authorities.new(self.time), lambda: self.time)
-        self.known = Known(lambda: self.now)
-        self.used: list[bytes] = []
-        self.told: list[Transition] = []
-        self.control = ControlPlane(self.known, term=TERM, link_used=self.used.append)
-        self.reconciler = Reconciler(self.known, self.control, lambda told: self.told.extend(told.transitions))
-
-    def declare(self, **cameras: str) -> None:
-        text = SECRET + "".join(CAMERA.format(name=name, path=path) for name, path in cameras.items())
-        self.known.declare(parse([("cameras.yaml", text)]))
-
-    def phase(self, name: str) -> Phase:
-        return self.reconciler.statuses[Key("default", name)].phase
-
-    def certify(self, uid: str, pool: Key) -> Pair:
-        key = ec.generate_private_key(ec.SECP256R1())
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return Pair(self.issuer.relay(key.public_key(), Enrolled(uid, pool)), pem)
-
-    async def __aenter__(self) -> Self:
-        self._server, _ = self.control.listen(self.target, self.issuer.current)
-        await self._server.start()
-        self._loop = asyncio.create_task(self.reconciler.run())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._loop.cancel()
-        await self._server.stop(None)
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._loop
-
-
-class Relay:
-    """One Attach stream: what the operator sent, and what it is told."""
-
-    def __init__(
-        self,
-        operator: Operator,
-        uid: str,
-        *,
-        pool: str = "default",
-        holding: tuple[str, ...] = (),
-        pair: Pair | None = None,
-    ) -> None:
-        self._channel = channel(
-            operator.target, operator.issuer.bundle, pair or operator.certify(uid, Key("default", pool))
-        )
-        self.call = ControlPlaneStub(self._channel).Attach()
-        self._hello = pb.Hello(
-            relay_uid=uid,
-            pool=pool,
-            version="test",
-            http_url="http://127.0.0.1:8080",
-            media_addresses=["127.0.0.1:5000"],
-            capacity=pb.Capacity(cameras=200, egress_mbps=1000),
-            holding=[pb.CameraKey(namespace="default", name=name) for name in holding],
-        )
-
-    async def __aenter__(self) -> Self:
-        await self.call.write(pb.Report(hello=self._hello))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.call.cancel()
-        await self._channel.close()
-
-    async def desired(self) -> pb.Desired:
-        async with asyncio.timeout(5):
-            message = await self.call.read()
-        assert isinstance(message, pb.Desired), "the stream is over"
-        return message
-
-    async def until(self, names: set[str]) -> pb.Desired:
-        """Reads and acknowledges until the state holds exactly these cameras."""
-        while True:
-            desired = await self.desired()
-            await self.ack(desired)
-            if {assignment.name for assignment in desired.assignments} == names:
-                return desired
-
-    async def ack(self, desired: pb.Desired, error: str = "") -> None:
-        ack = pb.Ack(term=desired.term, version=desired.version, error=error)
-        await self.call.write(pb.Report(ack=ack))
-
-    async def report(
-        self,
-        name: str,
-        state: "pb.CameraState.ValueType",
-        reason: str = "",
-        message: str = "",
-        *,
-        generation: int = 0,
-        video: pb.Video | None = None,
-    ) -> None:
-        status = pb.CameraStatus(
-            namespace="default",
-            name=name,
-            state=state,
-            reason=reason,
-            message=message,
-            generation=generation,
-            video=video,
-        )
-        await self.call.write(pb.Report(camera=status))
-
-    async def refusal(self) -> tuple[grpc.StatusCode, str]:
-        """How the operator ends the stream."""
-        with pytest.raises(grpc.aio.AioRpcError) as ended:
-            while True:
-                await self.desired()
-        return ended.value.code(), ended.value.details() or ""
+from rigs.attach import CAMERA, SECRET, TERM, Operator, Relay
+from rigs.waiting import eventually
 
 
 @pytest.fixture
@@ -177,13 +30,6 @@ def wide(prefix: str) -> Manifests:
     spec = CameraSpec(source=source)
     cameras = [Camera(metadata=Metadata(name=f"{prefix}-{index}"), spec=spec) for index in range(200)]
     return Manifests(cameras={camera.key: camera for camera in cameras})
-
-
-async def eventually(condition: Callable[[], object]) -> None:
-    deadline = asyncio.get_running_loop().time() + 5
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, "it did not come to be"
-        await asyncio.sleep(0.01)
 
 
 async def test_a_relay_is_sent_all_it_has_to_know(operator: Operator) -> None:
@@ -233,18 +79,19 @@ async def test_reports_become_conditions(operator: Operator) -> None:
         await relay.report("gate", pb.CAMERA_STATE_LIVE)
         await relay.report("harbour", pb.CAMERA_STATE_OFFLINE, "Unauthorized", "rtsp://u:hunter2@h/ wants a password.")
         await relay.report("stranger", pb.CAMERA_STATE_LIVE)
-        await eventually(lambda: operator.phase("gate") is Phase.LIVE and operator.phase("harbour") is Phase.OFFLINE)
+        await eventually(lambda: operator.phase("gate") is Phase.LIVE, "the report counts")
+        await eventually(lambda: operator.phase("harbour") is Phase.OFFLINE, "the fault counts")
         ready = operator.reconciler.statuses[Key("default", "harbour")].ready
         assert ready.reason == "Unauthorized"
         assert ready.message == "rtsp://***@h/ wants a password."
         assert Key("default", "stranger") not in operator.reconciler.statuses
-    await eventually(lambda: operator.phase("gate") is Phase.WAITING)
+    await eventually(lambda: operator.phase("gate") is Phase.WAITING, "what it said counts no more")
 
 
 async def test_a_used_link_is_told(operator: Operator) -> None:
     async with Relay(operator, "r1") as relay:
         await relay.call.write(pb.Report(link_used=pb.LinkUsed(code_sha256=b"digest")))
-        await eventually(lambda: operator.used == [b"digest"])
+        await eventually(lambda: operator.used == [b"digest"], "the link is used")
 
 
 async def test_the_same_relay_attaching_again_replaces_its_first_stream(operator: Operator) -> None:
@@ -264,10 +111,11 @@ async def test_the_same_relay_attaching_again_replaces_its_first_stream(operator
 async def test_a_relay_that_comes_back_in_time_keeps_its_cameras(operator: Operator) -> None:
     operator.declare(gate="a", harbour="b", square="c")
     async with Relay(operator, "r1") as one, Relay(operator, "r2") as other:
-        await eventually(lambda: len(operator.known.relays) == 2)
+        await eventually(lambda: len(operator.known.relays) == 2, "both have attached")
         held = [{each.name for each in (await relay.desired()).assignments} for relay in (one, other)]
         assert held[0] | held[1] == {"gate", "harbour", "square"}
-    await eventually(lambda: all(relay.detached_at is not None for relay in operator.known.relays.values()))
+    detached = lambda: all(relay.detached_at is not None for relay in operator.known.relays.values())  # noqa: E731
+    await eventually(detached, "both have detached")
     operator.now = DETACHED_GRACE - 1
     async with Relay(operator, "r1") as one, Relay(operator, "r2") as other:
         assert [{each.name for each in (await relay.desired()).assignments} for relay in (one, other)] == held
@@ -277,9 +125,9 @@ async def test_a_lost_relays_cameras_go_elsewhere_when_its_time_is_over(operator
     operator.declare(gate="a", harbour="b", square="c", market="d")
     async with Relay(operator, "stays") as stays:
         async with Relay(operator, "goes") as goes:
-            await eventually(lambda: len(operator.known.relays) == 2)
+            await eventually(lambda: len(operator.known.relays) == 2, "both have attached")
             assert len((await stays.desired()).assignments) + len((await goes.desired()).assignments) == 4
-        await eventually(lambda: operator.known.relays["goes"].detached_at is not None)
+        await eventually(lambda: operator.known.relays["goes"].detached_at is not None, "it has detached")
         operator.now = DETACHED_GRACE
         operator.known.changed.set()
         await stays.until({"gate", "harbour", "square", "market"})
@@ -353,4 +201,4 @@ async def test_a_refused_state_is_not_taken_for_applied(operator: Operator) -> N
         later = await relay.desired()
         assert operator.known.relays["r1"].access is None
         await relay.ack(later)
-        await eventually(lambda: operator.known.relays["r1"].access is not None)
+        await eventually(lambda: operator.known.relays["r1"].access is not None, "it lives by the later state")
