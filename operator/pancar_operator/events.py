@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from pancar_proto.logs import redact
 
 from pancar_operator.model import API_VERSION, CameraStatus, Key, RelayPoolStatus, Truth, Why
-from pancar_operator.status import BECAUSE
+from pancar_operator.status import ALARMING, BECAUSE
 
 COMPONENT: Final = "pancar-operator"
 
@@ -28,6 +28,7 @@ AGAIN: Final = 600.0
 # Beyond that, when the API server takes none, the oldest are dropped.
 WAITING_MAX: Final = 1000
 
+_LOOKED_AT: Final = {"Placed", "Connected", "Paused"}
 _NAME_MAX: Final = 230
 _MESSAGE_MAX: Final = 1024
 
@@ -67,7 +68,7 @@ class Event(NamedTuple):
 
 def told(status: CameraStatus) -> Told | None:
     """What a written status tells; None where nothing was written."""
-    return changes(None, status)[1] if status.conditions else None
+    return changes(None, status)[1] if {condition.type for condition in status.conditions} >= _LOOKED_AT else None
 
 
 def changes(before: Told | None, status: CameraStatus) -> tuple[list[Change], Told]:
@@ -123,13 +124,14 @@ def _placed(source: str | None, why: str, status: CameraStatus) -> Change:
 
 
 def pool_changes(before: RelayPoolStatus, after: RelayPoolStatus) -> Iterator[Change]:
-    """What befell a pool: conditions that came to hold or ceased to; of a new pool, Ready alone."""
-    was = {condition.type: condition.status for condition in before.conditions}
+    """What befell a pool: conditions that came to hold or ceased to, and new reasons why it is not ready."""
+    was = {condition.type: condition for condition in before.conditions}
     for condition in after.conditions:
-        ready = condition.type == "Ready"
-        news = condition.status is not was.get(condition.type) and (ready or condition.type in was)
-        if news and condition.status is not Truth.UNKNOWN:
-            warning = ready and condition.status is Truth.FALSE
+        old, ready = was.get(condition.type), condition.type == "Ready"
+        if condition.status is Truth.UNKNOWN or (old is None and not ready):
+            continue
+        if old is None or old.status is not condition.status or (ready and old.reason != condition.reason):
+            warning = ready and condition.reason in ALARMING
             yield Change(condition.reason, condition.message, condition.message, warning)
 
 

@@ -35,6 +35,7 @@ from pancar_operator.specs import POOL_LABEL
 _REASON: Final = re.compile("[A-Z][A-Za-z0-9]{0,127}")
 _MESSAGE_MAX: Final = 4096
 _PIXELS_MAX: Final = 65_535
+_FPS_MAX: Final = 1000
 _NAMED: Final = 3
 
 
@@ -89,6 +90,9 @@ BECAUSE: Final[Mapping[Why, str]] = {
     Why.SCALE_IN: "its pool needs fewer relays",
     Why.ROLLED: "the relay it was on is being replaced by an up-to-date one",
 }
+
+# Why a pool is not ready, where somebody has to mend it.
+ALARMING: Final = frozenset({"NotApplied", "NotScheduled"})
 
 _NOT_PLACED: Final[Mapping[WhyNot, str]] = {
     WhyNot.POOL_NOT_FOUND: "There is no RelayPool {pool}. Whoever declares the camera mends spec.poolRef.",
@@ -207,7 +211,7 @@ def _video(video: Video) -> VideoStatus:
         profile=video.profile_level_id[:32],
         width=min(video.width, _PIXELS_MAX),
         height=min(video.height, _PIXELS_MAX),
-        fps=video.fps,
+        fps=video.fps if video.fps is not None and 0 < video.fps < _FPS_MAX else None,
     )
 
 
@@ -260,9 +264,8 @@ def _ready(key: Key, fleet: Fleet, wanted: int | None) -> Condition:
     serving = len(fleet.serving)
     lacking = wanted - serving
     if lacking <= 0:
-        return Condition(
-            Truth.TRUE, "Serving", f"All of {_relays(wanted)} serve." if wanted > 1 else "Its relay serves."
-        )
+        message = "Its one relay serves." if wanted == 1 else f"All {wanted} relays serve."
+        return Condition(Truth.TRUE, "Serving", message)
     # A roll takes one relay at a time, and its cameras have moved before.
     if lacking == 1 and serving and (fleet.outdated or any(pod.deleting for pod in fleet.pods)):
         return Condition(Truth.TRUE, "Replacing", f"{serving} of {_relays(wanted)} serve; one is being replaced.")
@@ -304,7 +307,7 @@ def _scaled(pool: RelayPool, fleet: Fleet, plan: Plan, wanted: int | None) -> Co
         field = "spec.replicas" if bounds is None else "spec.autoscaling.max"
         reason = "TooSmall" if bounds is None else "AtMaximum"
         return Condition(Truth.FALSE, reason, f"Some cameras have no room. Whoever runs Pancar raises {field}.")
-    return Condition(Truth.TRUE, "AsWanted")
+    return Condition(Truth.TRUE, "AsWanted", f"It has {_relays(there)}.")
 
 
 def _up_to_date(fleet: Fleet) -> Condition:
@@ -312,7 +315,7 @@ def _up_to_date(fleet: Fleet) -> Condition:
         return Condition(Truth.UNKNOWN, "NotApplied", fleet.trouble)
     outdated = len(fleet.outdated)
     if not outdated:
-        return Condition(Truth.TRUE, "AllReplaced")
+        return Condition(Truth.TRUE, "AllReplaced", "No relay is of an older template.")
     message = f"{outdated} of {_relays(len(fleet.pods))} are of an older template; one after the other is replaced."
     return Condition(Truth.FALSE, "Rolling", message)
 

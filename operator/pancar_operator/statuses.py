@@ -6,6 +6,7 @@ written that is written already, after a restart neither.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -46,6 +47,8 @@ HOLD: Final = 3.0
 POOL_HOLD: Final = 1.0
 POOL_PAUSE: Final = 4.0
 TICK: Final = 1.0
+# Statuses that somebody else wrote into are noticed within so long.
+AROUND: Final = 5.0
 # After so many cameras other tasks have their turn.
 STRIDE: Final = 200
 # An answer's echo by the watch comes sooner, or never.
@@ -144,13 +147,15 @@ class Statuses:
         self._gathering = Gathering()
         # As of the last round.
         self._plan = Plan()
-        self._objects: Mapping[Key, CameraObject] = {}
+        self._objects: dict[Key, CameraObject] = {}
         self._conditions: dict[Key, Conditions] = {}
         # What was told of cameras whose status is not written yet.
         self._told: dict[Key, Told] = {}
         self._places: dict[str, Place] = {}
         self._changed: dict[Key, None] = {}
-        self._planned = False
+        # When the pools are to be looked at; not before the first round.
+        self._look_at = math.inf
+        self._look_around_at = 0.0
         self._woken = asyncio.Event()
 
     def note(self, round_: Round) -> None:
@@ -158,28 +163,39 @@ class Statuses:
             if transition.after is None:
                 self._conditions.pop(transition.camera, None)
             else:
-                self._conditions[transition.camera] = transition.after
+                self._conditions[transition.camera] = _redacted(transition.after)
             self._changed[transition.camera] = None
-        objects = dict(self._known.objects)
+        objects = self._known.objects.copy()
         self._changed.update(dict.fromkeys(_differing(self._objects, objects)))
         self._changed.update(dict.fromkeys(_differing(self._plan.assignments, round_.plan.assignments)))
         self._objects, self._plan = objects, round_.plan
-        self._planned = True
+        self._look_at = 0.0
         self._woken.set()
 
     async def run(self) -> None:
-        looked = 0.0
         async with asyncio.TaskGroup() as group:
             while True:
                 self._woken.clear()
-                now = _clock()
+                self._look_at_pools()
+                self._look_around()
                 await self._look_at_cameras()
-                if self._planned and (now - looked >= TICK or self._changed):
-                    looked = now
-                    self._look_at_pools()
                 while (job := self._job()) is not None:
                     group.create_task(job)
                 await self._wait()
+
+    def _look_around(self) -> None:
+        """Takes in what others, or we, wrote into statuses since the last round."""
+        now = _clock()
+        if now < self._look_around_at:
+            return
+        self._look_around_at = now + AROUND
+        live = self._known.objects
+        for key in _differing(self._objects, live):
+            given, found = self._objects.get(key), live.get(key)
+            # What else has changed comes with a round, that knows what it means.
+            if given is not None and found is not None and replace(given, status=found.status) == found:
+                self._objects[key] = found
+                self._changed[key] = None
 
     async def _look_at_cameras(self) -> None:
         """At all that changed, and at those whose time has come."""
@@ -199,7 +215,9 @@ class Statuses:
             return
         pacing = self._cameras.pacing
         if says(wanted.written, wanted.status):
-            self._told.pop(key, None)
+            if key in self._told:
+                self._tell(key, wanted)
+                del self._told[key]
             pacing.rest(key)
             return
         hold = 0.0 if _settled(wanted.status) else HOLD
@@ -251,18 +269,23 @@ class Statuses:
         return place
 
     def _look_at_pools(self) -> None:
+        """At all of them: there are not many, and little of what befalls them is told."""
+        pacing, now = self._pools.pacing, _clock()
+        due = pacing.due(now)
+        if now < self._look_at and not due:
+            return
+        self._look_at = now + TICK
         fleets: dict[Key, list[Pod]] = {key: [] for key in self._known.pool_objects}
         for pod in self._known.pods.values():
             if pod.pool in fleets:
                 fleets[pod.pool].append(pod)
         for key, pods in fleets.items():
             wanted = self._pool(key, pods)
-            pacing = self._pools.pacing
             if wanted is None or says(wanted.written, wanted.status):
                 pacing.rest(key)
             else:
-                pacing.want(key, _clock(), hold=POOL_HOLD if wanted.written.conditions else 0.0)
-        for key in self._pools.pacing.due(_clock()):
+                pacing.want(key, now, hold=POOL_HOLD if wanted.written.conditions else 0.0)
+        for key in due:
             if key not in fleets:
                 self._pools.forget(key)
 
@@ -350,6 +373,16 @@ class Statuses:
 
     def _second(self) -> datetime:
         return self._now().replace(microsecond=0)
+
+
+def _redacted(told: Conditions) -> Conditions:
+    """Cameras' faults come from relays, and may quote what a camera said."""
+    given = (told.placed, told.connected, told.ready, told.paused)
+    clean = [each._replace(message=redact(each.message)) for each in given]
+    if given == tuple(clean):
+        return told
+    placed, connected, ready, paused = clean
+    return replace(told, placed=placed, connected=connected, ready=ready, paused=paused)
 
 
 def _settled(status: CameraStatus) -> bool:
