@@ -237,8 +237,11 @@ class Known:
         self.relays[relay.uid] = KnownRelay(relay, endpoint, holding=holding)
         # Its container may be another one, in the same pod; if it is the same, it asks again.
         self._asked.discard(relay.uid)
-        # It reports every camera anew after this.
-        self._drop_reports([relay.uid])
+        # It reports every camera anew after this; until then what it said of those it still pulls holds, so that nobody
+        # is told of a change when it only comes with another certificate.
+        self.reports = {
+            key: report for key, report in self.reports.items() if report.relay != relay.uid or key in holding
+        }
         self.changed.set()
 
     def drain(self, uid: str) -> None:

@@ -23,19 +23,10 @@ async def operator(tmp_path: Path) -> AsyncIterator[Operator]:
 
 async def refused(operator: Operator, relay: Relay) -> tuple[grpc.StatusCode, str]:
     """How the stranger is refused: without having been told anything, or being known afterwards."""
-    ending = await ended(relay)
+    ending = await relay.refusal()
     assert relay.received == []
     assert not operator.known.relays
     return ending
-
-
-async def ended(relay: Relay) -> tuple[grpc.StatusCode, str]:
-    try:
-        async with relay:
-            return await relay.refusal()
-    except grpc.aio.AioRpcError as error:
-        # Already while it said Hello.
-        return error.code(), error.details() or ""
 
 
 async def test_without_a_certificate(operator: Operator) -> None:
@@ -82,8 +73,8 @@ async def test_with_the_certificate_of_another(operator: Operator, uid: str, poo
 async def test_a_stranger_who_comes_as_a_relay_that_is_there_does_not_disturb_it(operator: Operator) -> None:
     async with Relay(operator, "r1") as relay:
         await relay.until({"gate"})
-        async with Relay(operator, "r1", pair=operator.certify("r2")) as stranger:
-            assert (await stranger.refusal())[0] is grpc.StatusCode.PERMISSION_DENIED
+        stranger = Relay(operator, "r1", pair=operator.certify("r2"))
+        assert (await stranger.refusal())[0] is grpc.StatusCode.PERMISSION_DENIED
         operator.declare(gate="b")
         assert (await relay.desired()).assignments[0].main.url == "rtsp://192.0.2.1/b"
         assert operator.known.relays["r1"].detached_at is None
@@ -95,6 +86,6 @@ async def test_a_stream_ends_with_its_certificate(operator: Operator) -> None:
     pair: Pair = certified(ending, "r1")
     async with Relay(operator, "r1", pair=pair) as relay:
         await relay.until({"gate"})
-        assert await relay.refusal() == (grpc.StatusCode.UNAUTHENTICATED, "the relay's certificate has run out")
+        assert await relay.ending() == (grpc.StatusCode.UNAUTHENTICATED, "the relay's certificate has run out")
     await eventually(lambda: operator.known.relays["r1"].detached_at is not None, "it counts as detached")
-    assert (await ended(Relay(operator, "r1", pair=pair)))[0] is grpc.StatusCode.UNAVAILABLE
+    assert (await Relay(operator, "r1", pair=pair).refusal())[0] is grpc.StatusCode.UNAVAILABLE

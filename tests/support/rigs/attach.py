@@ -168,10 +168,18 @@ class Relay:
         )
         await self.call.write(pb.Report(camera=status))
 
-    async def refusal(self) -> tuple[grpc.StatusCode, str]:
-        """How the operator ends the stream."""
+    async def ending(self) -> tuple[grpc.StatusCode, str]:
+        """How the stream ends, at the latest when nothing comes for seconds."""
         try:
             while True:
                 await self.desired()
+        except grpc.aio.AioRpcError as error:
+            return error.code(), error.details() or ""
+
+    async def refusal(self) -> tuple[grpc.StatusCode, str]:
+        """The same of a stream that may end while Hello is said."""
+        try:
+            async with self:
+                return await self.ending()
         except grpc.aio.AioRpcError as error:
             return error.code(), error.details() or ""
