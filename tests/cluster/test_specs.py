@@ -20,9 +20,9 @@ from pancar_operator.api import (
 from pancar_operator.applied import covers
 from pancar_operator.model import API_VERSION, Exposure, RelayPool
 from pydantic import TypeAdapter
-from rigs import chart
 from rigs.cluster.images import BUSYBOX
 from rigs.cluster.kube import Kube, KubectlError
+from rigs.definitions import defined
 
 DEPLOYMENT = specs.Deployment(BUSYBOX, "Never", "pancar.pancar.svc:8443", "pancar.pancar.svc:8444")
 ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -73,17 +73,10 @@ TEMPLATE: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def defined(kube: Kube) -> Iterator[Kube]:
+def pools(kube: Kube) -> Iterator[Kube]:
     """RelayPool is known there."""
-    crd = chart.crds()["RelayPool"]
-    name = f"crd/{crd['metadata']['name']}"
-    there = kube("get", name, "--ignore-not-found", "--output=name")
-    if not there:
-        kube.apply(crd)
-        kube.until("condition=Established", name)
-    yield kube
-    if not there:
-        kube("delete", name)
+    with defined(kube, "RelayPool"):
+        yield kube
 
 
 @pytest_asyncio.fixture
@@ -153,7 +146,7 @@ def test_pods_on_their_nodes_network_take_a_privileged_namespace(
 @pytest.mark.parametrize("exposure", Exposure)
 @pytest.mark.parametrize("template", [{}, TEMPLATE], ids=["plain", "with a template"])
 async def test_what_was_applied_is_known_to_be_as_wanted(
-    defined: Kube, api: Api, namespace: str, exposure: Exposure, template: dict[str, Any]
+    pools: Kube, api: Api, namespace: str, exposure: Exposure, template: dict[str, Any]
 ) -> None:
     uid = await declare(api, namespace)
     for body in objects(pool(namespace, exposure, template), uid, replicas=0):
@@ -163,7 +156,7 @@ async def test_what_was_applied_is_known_to_be_as_wanted(
         assert again["metadata"].get("generation") == made["metadata"].get("generation")
 
 
-async def test_each_exposure_is_told_from_the_one_before(defined: Kube, api: Api, namespace: str) -> None:
+async def test_each_exposure_is_told_from_the_one_before(pools: Kube, api: Api, namespace: str) -> None:
     uid = await declare(api, namespace)
     made: dict[str, Body] = {}
     for exposure in [*Exposure, Exposure.NODE_PORT, Exposure.POD_IP]:
@@ -176,7 +169,7 @@ async def test_each_exposure_is_told_from_the_one_before(defined: Kube, api: Api
                 assert covers(before, body, FIELD_MANAGER) is unchanged, (exposure, body["kind"])
 
 
-async def test_what_people_take_out_of_the_template_is_taken_out(defined: Kube, api: Api, namespace: str) -> None:
+async def test_what_people_take_out_of_the_template_is_taken_out(pools: Kube, api: Api, namespace: str) -> None:
     uid = await declare(api, namespace)
     full = specs.stateful_set(pool(namespace, Exposure.POD_IP, TEMPLATE), uid, 0, DEPLOYMENT)
     plain = specs.stateful_set(pool(namespace, Exposure.POD_IP), uid, 0, DEPLOYMENT)
@@ -186,11 +179,11 @@ async def test_what_people_take_out_of_the_template_is_taken_out(defined: Kube, 
     assert "nodeSelector" not in made["spec"]["template"]["spec"]
 
 
-async def test_what_others_change_is_noticed(defined: Kube, api: Api, namespace: str) -> None:
+async def test_what_others_change_is_noticed(pools: Kube, api: Api, namespace: str) -> None:
     uid = await declare(api, namespace)
     body = specs.stateful_set(pool(namespace, Exposure.POD_IP), uid, 0, DEPLOYMENT)
     await api.apply(path(body), body)
-    own = defined.within(namespace)
+    own = pools.within(namespace)
     own("annotate", "statefulset/city", "theirs=stays")
     assert covers(await api.get(path(body)), body, FIELD_MANAGER)
     own("set", "image", "statefulset/city", "relay=other:1")
@@ -198,11 +191,11 @@ async def test_what_others_change_is_noticed(defined: Kube, api: Api, namespace:
     assert covers(await api.apply(path(body), body), body, FIELD_MANAGER)
 
 
-async def test_the_pools_objects_go_with_it(defined: Kube, api: Api, namespace: str) -> None:
+async def test_the_pools_objects_go_with_it(pools: Kube, api: Api, namespace: str) -> None:
     uid = await declare(api, namespace)
     for body in objects(pool(namespace, Exposure.NODE_PORT), uid, replicas=0):
         await api.apply(path(body), body)
-    own = defined.within(namespace)
+    own = pools.within(namespace)
     # Waits until the pool itself is gone: nothing of it may hold that up.
     own("delete", "relaypool/city", "--cascade=foreground", "--timeout=20s")
     own("wait", "--for=delete", "--timeout=30s", "statefulset/city", "service/city", "service/city-0", "pdb/city")

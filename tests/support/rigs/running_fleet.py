@@ -17,6 +17,7 @@ from pancar_operator.model import Key, Pod, Relay
 from pancar_operator.observe import Endpoint, Known
 from pancar_operator.plan import Plan, plan
 from pancar_operator.reflector import Reflector
+from rigs.waiting import eventually
 
 AUTHORITIES = b"-----BEGIN CERTIFICATE-----\nnobody's\n-----END CERTIFICATE-----\n"
 
@@ -56,8 +57,7 @@ class RunningFleet:
             group.create_task(self._plans())
 
     async def _plans(self) -> None:
-        while not (self.fleet.synced and all(reflector.synced for reflector in self._reflectors)):
-            await asyncio.sleep(0.05)
+        await eventually(self._synced, "all is known")
         while True:
             self.known.changed.clear()
             self.known.expire()
@@ -70,6 +70,9 @@ class RunningFleet:
                 async with asyncio.timeout(self.known.expire()):
                     await self.known.changed.wait()
             await asyncio.sleep(0.05)
+
+    def _synced(self) -> bool:
+        return self.fleet.synced and all(reflector.synced for reflector in self._reflectors)
 
     def _put_pool(self, body: dict[str, Any]) -> None:
         self.known.put_pool(*objects.pool(body), objects.key(body))
