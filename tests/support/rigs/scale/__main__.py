@@ -257,15 +257,16 @@ class Bench:
 
 
 def _install(cluster: running.Cluster, folder: Path) -> None:
-    """The chart, with no replica of its operator; what it gives the service account is what the process has."""
+    """The chart, without its operator; what it gives the service account is what the process has."""
     own = {name: str(folder) for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
     command = [
         *(str(build.binary("helm")), "install", "pancar", str(chart.CHART), f"--namespace={NAMESPACE}"),
-        *("--create-namespace", "--set=operator.replicas=0", f"--kubeconfig={cluster.kube.kubeconfig}"),
+        *("--create-namespace", f"--kubeconfig={cluster.kube.kubeconfig}"),
     ]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=own)
     if done.returncode != 0:
         raise BenchError(f"the chart does not install: {done.stderr}")
+    cluster.kube("delete", "deployment", "--all", f"--namespace={NAMESPACE}")
     cluster.kube.until("condition=Established", "crd/cameras.pancar.dev", "crd/relaypools.pancar.dev")
 
 
@@ -280,7 +281,7 @@ def _free_ports(count: int) -> tuple[int, ...]:
 async def _bench(cluster: running.Cluster, folder: Path, arguments: argparse.Namespace) -> list[Figure]:
     ports = _free_ports(3)
     kubeconfig = cluster.kubeconfig_of(NAMESPACE, ACCOUNT)
-    process = Process(kubeconfig, NAMESPACE, (ports[0], ports[1], ports[2]), folder / "operator.log")
+    process = Process(kubeconfig, NAMESPACE, city.POOL, (ports[0], ports[1], ports[2]), folder / "operator.log")
     async with Api.connect(cluster.kube.kubeconfig) as api:
         await node.join(api)
         alive = [asyncio.create_task(node.live(api)), asyncio.create_task(node.run_pods(api, NAMESPACE, city.POOL))]

@@ -17,7 +17,7 @@ END_SECONDS: Final = 20.0
 class Process:
     """One at a time; `start` again after `kill`."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, ports: tuple[int, int, int], log: Path) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, pool: str, ports: tuple[int, int, int], log: Path) -> None:
         control, enrol, health = (f"127.0.0.1:{port}" for port in ports)
         self._control, self._enrol = control, enrol
         self._log = log
@@ -34,6 +34,7 @@ class Process:
             "PANCAR_RELAY_CONTROL": control,
             "PANCAR_RELAY_ENROL": enrol,
             "PANCAR_RELAY_IMAGE": "simulated",
+            "PANCAR_DEFAULT_POOL": f"{namespace}/{pool}",
             "PANCAR_LOG_FORMAT": "json",
         }
 
