@@ -8,7 +8,7 @@ connection, a relay opens another channel.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, overload
+from typing import Final
 
 import grpc
 import grpc.aio
@@ -51,8 +51,6 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
-UNIX: Final = "unix:"
-
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -62,14 +60,11 @@ class Pair:
     key: bytes = field(repr=False)
 
 
-def channel(target: str, authorities: bytes | None = None, pair: Pair | None = None) -> grpc.aio.Channel:
+def channel(target: str, authorities: bytes, pair: Pair | None = None) -> grpc.aio.Channel:
     """A channel to `target` ("host:port" or "unix:/path"); it connects lazily and reconnects by itself.
 
     It speaks only to an operator certified by one of `authorities` (PEM), and shows `pair` where that asks for it.
     """
-    if authorities is None:
-        _require_private(target)
-        return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
     credentials = grpc.ssl_channel_credentials(
         root_certificates=authorities,
         private_key=pair.key if pair else None,
@@ -79,13 +74,7 @@ def channel(target: str, authorities: bytes | None = None, pair: Pair | None = N
     return grpc.aio.secure_channel(target, credentials, options=options)
 
 
-@overload
-def server(target: str) -> grpc.aio.Server: ...
-@overload
-def server(target: str, current: Callable[[], tuple[Pair, bytes]], *, clients: bool) -> tuple[grpc.aio.Server, int]: ...
-def server(
-    target: str, current: Callable[[], tuple[Pair, bytes]] | None = None, *, clients: bool = False
-) -> grpc.aio.Server | tuple[grpc.aio.Server, int]:
+def server(target: str, current: Callable[[], tuple[Pair, bytes]], *, clients: bool) -> tuple[grpc.aio.Server, int]:
     """A server bound to `target` ("host:port" or "unix:/path"), not yet started, and its port (0 takes any free one).
 
     `current` gives its certificate and the authorities (PEM) it takes clients' certificates from; gRPC's own thread
@@ -94,10 +83,6 @@ def server(
     """
     listening = grpc.aio.server(options=SERVER_OPTIONS)
     try:
-        if current is None:
-            _require_private(target)
-            listening.add_insecure_port(target)
-            return listening
         return listening, listening.add_secure_port(target, _credentials(current, clients=clients))
     except RuntimeError as error:
         raise OSError(f"cannot listen on {target}") from error
@@ -111,8 +96,3 @@ def _credentials(current: Callable[[], tuple[Pair, bytes]], *, clients: bool) ->
         )
 
     return grpc.dynamic_ssl_server_credentials(configuration(), configuration, require_client_authentication=clients)
-
-
-def _require_private(target: str) -> None:
-    if not target.startswith(UNIX):
-        raise ValueError("the control plane without TLS is for unix sockets only: the address must begin with unix:")
