@@ -32,11 +32,11 @@ from pancar_operator.model import (
     StatusCondition,
     VideoStatus,
 )
+from pancar_operator.plan import ZONE_LABEL
 from pancar_operator.sentences import sentence
+from pancar_operator.specs import POOL_LABEL
 
-POOL_LABEL: Final = "pancar.dev/pool"
-CONTAINER: Final = "relay"
-_ZONE: Final = "topology.kubernetes.io/zone"
+_CONTAINER: Final = "relay"
 _REVISION: Final = "controller-revision-hash"
 # Problems that are told of one manifest.
 _TOLD: Final = 3
@@ -121,11 +121,12 @@ def credentials(body: Body) -> Credentials | None:
 
 
 def pod(body: Body) -> Pod | None:
-    """A relay's pod; None where it is none, whatever its labels say."""
+    """A relay's pod; None where it is none, whatever its labels say: the operator deletes some of these."""
     metadata, spec, status = body["metadata"], body.get("spec", {}), body.get("status", {})
     labels = metadata.get("labels", {})
     named, _, ordinal = metadata["name"].rpartition("-")
-    if named != labels.get(POOL_LABEL) or not ordinal.isdecimal():
+    owned = any(_is_set(owner, named) for owner in metadata.get("ownerReferences", ()))
+    if not owned or named != labels.get(POOL_LABEL) or not ordinal.isdecimal():
         return None
     containers = status.get("containerStatuses") or ()
     return Pod(
@@ -137,7 +138,7 @@ def pod(body: Body) -> Pod | None:
         node=intern(spec.get("nodeName") or ""),
         ip=status.get("podIP") or "",
         host_ip=intern(status.get("hostIP") or ""),
-        running=any(each["name"] == CONTAINER and "running" in each.get("state", {}) for each in containers),
+        running=any(each["name"] == _CONTAINER and "running" in each.get("state", {}) for each in containers),
         ready=_holds(status, "Ready"),
         deleting="deletionTimestamp" in metadata,
         revision=intern(labels.get(_REVISION, "")),
@@ -149,8 +150,12 @@ def node(body: Body) -> Node:
     return Node(
         name=intern(metadata["name"]),
         ready=_holds(body.get("status", {}), "Ready"),
-        zone=intern(metadata.get("labels", {}).get(_ZONE, "")),
+        zone=intern(metadata.get("labels", {}).get(ZONE_LABEL, "")),
     )
+
+
+def _is_set(owner: Body, name: str) -> bool:
+    return owner["kind"] == "StatefulSet" and owner["name"] == name and owner.get("controller") is True
 
 
 def _holds(status: Body, condition: str) -> bool:
