@@ -50,6 +50,15 @@ async def test_transitions_are_reported_once_each(relay: Relay, camera: Cameras)
     assert states == [pb.CAMERA_STATE_WAITING, pb.CAMERA_STATE_LIVE, pb.CAMERA_STATE_OFFLINE]
 
 
+async def test_what_is_reported_names_the_generation_it_speaks_of(relay: Relay, camera: Cameras) -> None:
+    for generation in (1, 2):
+        await relay.operator.desire(assignment("taman", camera.urls[0], generation=generation))
+        told = await relay.operator.report(lambda r, want=generation: r.camera.generation == want)  # type: ignore[misc]
+        assert told.camera.name == "taman"
+    status = await relay.operator.camera("taman", pb.CAMERA_STATE_LIVE)
+    assert status.generation == 2
+
+
 async def test_a_fault_is_reported_with_its_cause(relay: Relay) -> None:
     await relay.operator.desire(assignment("taman", "rtsp://127.0.0.1:1/"))
     status = await relay.operator.camera("taman", pb.CAMERA_STATE_OFFLINE)

@@ -2,9 +2,10 @@
 
 import pytest
 from pancar_proto.v1 import control_pb2 as pb
-from pancar_relay.control import Order, read_desired
+from pancar_relay.control import Identity, Order, hello, read_desired
 from pancar_relay.desired import Desired
 from pancar_relay.errors import StaleDesiredError
+from pancar_relay.settings import Capacity
 from rigs.relay import PASSWORD, Minter, assignment
 
 
@@ -18,6 +19,36 @@ def test_an_older_term_is_refused_whatever_its_version() -> None:
     for stale in (Desired(1, 9), Desired(2, 4)):
         with pytest.raises(StaleDesiredError):
             order.check(stale)
+
+
+def test_what_the_process_before_was_told_makes_older_states_too_old() -> None:
+    order = Order(Desired(7, 3))
+    for fresh in (Desired(7, 3), Desired(7, 4), Desired(8, 1)):
+        order.check(fresh)
+    for stale in (Desired(6, 9), Desired(7, 2)):
+        with pytest.raises(StaleDesiredError):
+            order.check(stale)
+
+
+def test_hello_says_what_the_relay_lives_by() -> None:
+    identity = Identity("7f1c", "pancar/kota", "1", "https://192.0.2.1:8443", ("192.0.2.1:8801",), Capacity(2, 3, 4))
+    first = hello(identity, None)
+    assert (first.term, list(first.holding)) == (0, [])
+    assert (first.capacity.cameras, first.capacity.viewers, first.capacity.egress_mbps) == (2, 3, 4)
+    state = read_desired(pb.Desired(term=7, version=3, assignments=[assignment("taman", "rtsp://192.0.2.1/")]))
+    again = hello(identity, state)
+    assert (again.term, [(key.namespace, key.name) for key in again.holding]) == (7, [("kota", "taman")])
+
+
+def test_media_addresses_are_read() -> None:
+    read = read_desired(pb.Desired(media_addresses=["203.0.113.7:30801", "[2001:db8::7]:30801"]))
+    assert read.media_addresses == (("203.0.113.7", 30801), ("2001:db8::7", 30801))
+
+
+@pytest.mark.parametrize("address", ["", "203.0.113.7", "203.0.113.7:0", "0.0.0.0:30801", "kota.example:30801"])
+def test_a_media_address_that_nobody_could_send_to_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="media address"):
+        read_desired(pb.Desired(media_addresses=[address]))
 
 
 @pytest.mark.parametrize("url", ["", "http://192.0.2.1/", "rtsp://admin:x@192.0.2.1/", "RTSP://a@b/"])

@@ -133,6 +133,30 @@ async def test_a_pause_for_privacy_ends_the_pictures_at_once(
     assert [e["reason"] for e in sessions(relay, "session.ended")] == ["StreamClosed"]
 
 
+async def test_viewers_are_told_where_the_operator_says_media_is_reached(
+    relay: Relay, camera: Cameras, http: aiohttp.ClientSession
+) -> None:
+    def candidates(peer: RTCPeerConnection) -> list[str]:
+        lines = peer.remoteDescription.sdp.splitlines()
+        return [" ".join(line.split()[4:6]) for line in lines if line.startswith("a=candidate:")]
+
+    port = relay.hello.media_addresses[0].rpartition(":")[2]
+    await live(relay, assignment("taman", camera.urls[0]))
+    async with watching(http, relay, "taman") as (first, _):
+        assert candidates(first) == [f"127.0.0.1 {port}"]
+        # Another address of the same host, as a node's port is another one of the same relay.
+        await relay.operator.desire(
+            assignment("taman", camera.urls[0]), media_addresses=["203.0.113.7:30801", f"127.0.0.1:{port}"]
+        )
+        async with watching(http, relay, "taman") as (second, _):
+            assert candidates(second) == ["203.0.113.7 30801", f"127.0.0.1 {port}"]
+            await frames(second, 5)
+        await frames(first, 5)
+    await relay.operator.desire(assignment("taman", camera.urls[0]))
+    async with watching(http, relay, "taman") as (third, _):
+        assert candidates(third) == [f"127.0.0.1 {port}"]
+
+
 async def test_new_credentials_keep_the_viewers(relay: Relay, http: aiohttp.ClientSession) -> None:
     cameras = Cameras("--count", "2", "--gop", "0.5", password=PASSWORD)
     try:

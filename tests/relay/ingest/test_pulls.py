@@ -183,6 +183,27 @@ def test_new_credentials_pull_the_same_stream_anew_at_once(pulls: Pulls) -> None
     assert pulls.status(TAMAN).state is State.WAITING
 
 
+def test_a_rotated_password_is_for_the_next_session(pulls: Pulls) -> None:
+    live(pulls, 0.0)
+    rotated = camera(source=Source("rtsp://192.0.2.1/taman", username="a", password="b"))
+    assert pulls.desire([rotated], 9.0) == [Changed(TAMAN)]
+    assert pulls.status(TAMAN).state is State.LIVE
+    pulls.ended(TAMAN, Fault.DISCONNECTED, 60.0)
+    assert pulls.advance(62.0) == [Pull(TAMAN, rotated.source)]
+
+
+def test_a_pull_that_is_not_through_yet_begins_again_with_the_new_password(pulls: Pulls) -> None:
+    pulls.desire([camera()], 0.0)
+    rotated = camera(source=Source("rtsp://192.0.2.1/taman", username="a", password="b"))
+    assert pulls.desire([rotated], 1.0) == [Stop(TAMAN), Changed(TAMAN), Pull(TAMAN, rotated.source)]
+
+
+def test_a_new_generation_alone_is_news_and_touches_no_pull(pulls: Pulls) -> None:
+    live(pulls, 0.0)
+    assert pulls.desire([camera(generation=2)], 9.0) == [Changed(TAMAN)]
+    assert pulls.status(TAMAN).state is State.LIVE
+
+
 def test_a_new_url_stops_the_old_pull_first_and_keeps_the_stream(pulls: Pulls) -> None:
     live(pulls, 0.0)
     moved = camera(source=Source("rtsp://192.0.2.9/taman"))

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -149,10 +149,22 @@ class Operator(ControlPlaneServicer):
         """Desires the same cameras, with these links."""
         await self.desire(*self._desired.assignments, access=self.minter.access(*links))
 
-    async def desire(self, *assignments: pb.Assignment, term: int = 1, access: pb.Access | None = None) -> pb.Ack:
+    async def desire(
+        self,
+        *assignments: pb.Assignment,
+        term: int = 1,
+        access: pb.Access | None = None,
+        media_addresses: Sequence[str] = (),
+    ) -> pb.Ack:
         """Sends a new desired state and waits for its acknowledgement."""
         version = self._desired.version + 1
-        desired = pb.Desired(term=term, version=version, assignments=assignments, access=access or self.minter.access())
+        desired = pb.Desired(
+            term=term,
+            version=version,
+            assignments=assignments,
+            access=access or self.minter.access(),
+            media_addresses=media_addresses,
+        )
         async with self._told:
             self._desired = desired
             self._told.notify_all()
