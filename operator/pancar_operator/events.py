@@ -115,7 +115,8 @@ def _placed(source: str | None, why: str, status: CameraStatus) -> Change:
     if source is None:
         where = f"RelayPool {status.pool}"
         return Change("Placed", f"Placed on relay {status.relay} of {where}.", f"placed on the relays of {where}.")
-    because = f"{BECAUSE[Why(why)]} ({why})." if why in set(Why) else f"{why}."
+    # Told late, after it was on none for a moment.
+    because = f"{'in between ' if why == Why.NEW else ''}{BECAUSE[Why(why)]} ({why})."
     return Change(
         "Moved",
         f"Moved from relay {source} to relay {status.relay}: {because}",

@@ -95,12 +95,12 @@ class _Book(Generic[S]):
         self._unheard.pop(key, None)
         self.pacing.forget(key)
 
-    def body(self, key: Key, uid: str, status: S) -> dict[str, Any]:
-        """What is applied: by its uid not to another object of that name."""
+    def body(self, key: Key, status: S) -> dict[str, Any]:
+        """What is applied. To a status it is of no use to say the object's uid: the API server does not look at it."""
         return {
             "apiVersion": API_VERSION,
             "kind": self.name,
-            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
+            "metadata": {"name": key.name, "namespace": key.namespace},
             "status": self._adapter.dump_python(status, mode="json", by_alias=True, exclude_none=True),
         }
 
@@ -251,22 +251,17 @@ class Statuses:
         return self._place_of(assigned)
 
     def _place_of(self, assigned: Assignment) -> Place:
-        """Kept for as long as cameras are assigned to it, whatever becomes of its pod."""
+        """By its pod's name, also when the pod is gone and its cameras have not moved yet."""
         uid = assigned.relay
-        place = self._places.get(uid)
-        if place is None:
-            pod, known = self._known.pods.get(uid), self._known.relays.get(uid)
-            if pod is not None:
-                place = Place(str(pod.pool), pod.name)
-            elif known is not None:
-                place = Place(str(known.relay.pool), known.relay.name or uid)
-            else:
-                return Place(relay=uid)
-            if len(self._places) > 2 * len(self._known.relays) + STRIDE:
-                used = {each.relay for each in self._plan.assignments.values()}
-                self._places = {each: place for each, place in self._places.items() if each in used}
-            self._places[uid] = place
-        return place
+        if (place := self._places.get(uid)) is not None:
+            return place
+        pod, known = self._known.pods.get(uid), self._known.relays.get(uid)
+        if pod is None:
+            return Place(str(known.relay.pool), known.relay.name or uid) if known is not None else Place(relay=uid)
+        if len(self._places) > 2 * len(self._known.pods) + STRIDE:
+            used = {each.relay for each in self._plan.assignments.values()}
+            self._places = {each: place for each, place in self._places.items() if each in used}
+        return self._places.setdefault(uid, Place(str(pod.pool), pod.name))
 
     def _look_at_pools(self) -> None:
         """At all of them: there are not many, and little of what befalls them is told."""
@@ -327,7 +322,7 @@ class Statuses:
             if wanted is None or says(wanted.written, wanted.status):
                 book.pacing.done(key, _clock(), written=False)
                 return
-            made = book.body(key, wanted.uid, wanted.status)
+            made = book.body(key, wanted.status)
             await self._api.apply(book.kind.path(*key), made, subresource="status")
         except ApiError as error:
             if error.not_found:
