@@ -8,7 +8,7 @@ our own, because its models and its JSON cost three times as much at ten thousan
     └── ApiUnreachable  no answer came; worth a retry
 """
 
-import time
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -258,11 +258,12 @@ class _Reload:
 
     def __init__(self, kubeconfig: Path | None, context: str | None) -> None:
         self._named = kubeconfig, context
-        self._at = time.monotonic()
+        self._at = asyncio.get_running_loop().time()
 
     async def __call__(self, settings: Configuration) -> None:
-        if time.monotonic() - self._at >= RELOAD_SECONDS:
-            self._at = time.monotonic()
+        now = asyncio.get_running_loop().time()
+        if now - self._at >= RELOAD_SECONDS:
+            self._at = now
             await _load(settings, *self._named)
 
 

@@ -49,10 +49,8 @@ class Watched:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        kubeconfig = folder / "kubeconfig"
-        kubeconfig.write_text(json.dumps(_kubeconfig(runner.addresses[0][1])))
         try:
-            yield watched, kubeconfig
+            yield watched, kubeconfig(folder, runner.addresses[0][1], token="hunter2")
         finally:
             watched.break_off()
             await runner.cleanup()
@@ -145,12 +143,16 @@ async def _say(response: web.StreamResponse, what: str, body: Body) -> None:
     await response.write(json.dumps({"type": what, "object": body}).encode() + b"\n")
 
 
-def _kubeconfig(port: int) -> Body:
-    return {
+def kubeconfig(folder: Path, port: int, **user: str) -> Path:
+    """A file in `folder` that names a server without TLS on this machine."""
+    named = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "it",
         "clusters": [{"name": "it", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-        "users": [{"name": "it", "user": {"token": "hunter2"}}],
+        "users": [{"name": "it", "user": user}],
         "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
     }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(named))
+    return path
