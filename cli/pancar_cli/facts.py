@@ -1,7 +1,7 @@
 """What a running Pancar knows of its relays and cameras: where each camera is, since when, why, and what befell it.
 
-`pancar up` keeps a `Journal` and tells its `Facts` through the state folder; `pancar why` and `pancar plan` read them
-and do not care where they come from. No credential and no camera's address is among them.
+`pancar up` keeps a `Journal` and tells its `Facts` through the state folder, a cluster tells by its objects
+(`written`). `pancar why` and `pancar plan` read them. No credential and no camera's address is among them.
 """
 
 import json
@@ -31,6 +31,18 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """An Event of a cluster, as it was told last."""
+
+    at: datetime
+    reason: str
+    message: str
+    # How often it was told, since when.
+    times: int = 1
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CameraFacts:
     """One camera; the last of its history is how it is now."""
 
@@ -38,14 +50,22 @@ class CameraFacts:
     # When it came to its relay.
     since: datetime | None = None
     history: tuple[Happening, ...] = ()
+    # It may have come later than that.
+    perhaps_later: bool = False
+    # What else somebody who asks why has to know, as sentences.
+    notes: tuple[str, ...] = ()
+    # In the order of their time.
+    events: tuple[Told, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RelayFacts:
-    """One relay, and where its HTTP side is."""
+    """One relay, and where its HTTP side is; empty where nobody knows."""
 
     relay: Relay
     url: str
+    # Empty on one machine.
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

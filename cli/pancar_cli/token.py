@@ -1,4 +1,7 @@
-"""`pancar token`: a bearer token on standard output, or a one-time link to the running wall."""
+"""`pancar token`: a bearer token on standard output, or a one-time link to the running wall.
+
+It is signed with the key of a state folder, or of a cluster: where one is named, or where there is no state folder.
+"""
 
 import re
 import sys
@@ -11,6 +14,7 @@ import typer
 from pancar_operator.access import LINK_SECONDS, SCOPES, Right
 from rich.console import Console
 
+from pancar_cli.source import Context, Kubeconfig, Namespace, has_cluster, is_cluster
 from pancar_cli.state import StateError, StateFolder, default_folder
 
 # The running `pancar up` has the link within half a second; its relay is told then.
@@ -34,6 +38,9 @@ def command(
         bool, typer.Option("--link", help="Print a link that opens the wall in one browser, once.")
     ] = False,
     state_dir: Annotated[Path | None, typer.Option(help="The state folder of the pancar up it is for.")] = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Namespace = None,
 ) -> None:
     """Print a token for programs, or with --link a link for a browser."""
     right = Right(
@@ -43,6 +50,12 @@ def command(
         lifetime=_seconds(ttl),
     )
     errors = Console(stderr=True, highlight=False, markup=False)
+    named = is_cluster(state_dir, kubeconfig, context, namespace)
+    if named or (state_dir is None and has_cluster() and not default_folder().is_dir()):
+        if link:
+            raise typer.BadParameter("--link is made by a pancar up; for a cluster there are tokens only")
+        sys.stdout.write(_of_cluster(right, kubeconfig, context, namespace, errors) + "\n")
+        return
     try:
         state = StateFolder(state_dir or default_folder())
         line = _link(state, right, errors) if link else state.entry().mint(right)
@@ -50,6 +63,19 @@ def command(
         errors.print(str(error), style="red", soft_wrap=True)
         sys.exit(1)
     sys.stdout.write(line + "\n")
+
+
+def _of_cluster(
+    right: Right, kubeconfig: Path | None, context: str | None, namespace: str | None, errors: Console
+) -> str:
+    # Kubernetes' client takes a third of a second to load.
+    from pancar_cli import cluster
+
+    try:
+        return cluster.signing_key(cluster.Meant(kubeconfig, context), namespace).mint(right)
+    except cluster.ClusterError as error:
+        errors.print(str(error), style="red", soft_wrap=True)
+        sys.exit(1)
 
 
 def _link(state: StateFolder, right: Right, errors: Console) -> str:

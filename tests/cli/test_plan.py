@@ -29,7 +29,7 @@ def declared(*documents: Document) -> Manifests:
 def lines(manifests: Manifests, facts: Facts | None = None) -> list[str]:
     given = snapshot(manifests, facts)
     planned = plan(given)
-    return [*changes(given, planned), *loads(given, planned.assignments)]
+    return [*changes(given, planned, {}), *loads(given, planned)]
 
 
 def running(*relays: Relay, **cameras: str) -> Facts:

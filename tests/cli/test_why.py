@@ -22,8 +22,8 @@ REFUSED = Happening(NOW, Phase.OFFLINE, "Refused", "Its keeper mends this.")
 
 
 def told(facts: CameraFacts, *relays: Relay) -> list[str]:
-    known = tuple(RelayFacts(relay, "https://192.0.2.1:8443") for relay in relays)
-    return [re.sub(MOMENT, "WHEN", line) for line in explain(GATE, Facts(POOL, known, {GATE: facts}))]
+    relay = next((RelayFacts(each, "https://192.0.2.1:8443") for each in relays), None)
+    return [re.sub(MOMENT, "WHEN", line) for line in explain(GATE, facts, relay)]
 
 
 def test_where_since_when_why_and_what_befell_it() -> None:
