@@ -39,7 +39,7 @@ from pancar_operator.settings import Settings, SettingsError
 from pancar_operator.statuses import Statuses
 from pancar_operator.tokenreview import PodTokens
 
-_GRACE_SECONDS: Final = 1.0
+_GRACE_SECONDS: Final = 0.2
 
 log = structlog.get_logger()
 
@@ -96,6 +96,7 @@ class Leading:
         await gathered(self._known, lambda: self._synced, deadline)
         known = self._known
         log.info("operator.gathered", cameras=len(known.cameras), pools=len(known.pools), relays=len(known.relays))
+        self._fleet.count()
         self._reconciler.once()
         # Ten thousand cameras need not be looked at by every collection.
         gc.collect()
@@ -134,6 +135,7 @@ class Leading:
 
     def _put_pool(self, body: dict[str, Any]) -> None:
         self._known.put_pool(*objects.pool(body), objects.key(body))
+        self._fleet.count()
 
     def _drop_pool(self, key: Key, _uid: str) -> None:
         self._known.drop_pool(key)

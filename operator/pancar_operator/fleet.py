@@ -172,12 +172,17 @@ class Fleet:
     def want(self, plan: Plan) -> None:
         self._plan = plan
         self._replicas = {key: replicas for key, replicas in plan.replicas.items() if key in self._sizes}
-        if self.synced:
-            for key in self._known.pool_objects.keys() - self._sizes.keys():
-                self._size(key, 0)
-            for key in self._sizes.keys() - self._known.pool_objects.keys():
-                self._forget(key)
+        self.count()
         self._woken.set()
+
+    def count(self) -> None:
+        """Tells the size of pools that have come, and forgets those that went: best before they are planned."""
+        if not self.synced:
+            return
+        for key in self._known.pool_objects.keys() - self._sizes.keys():
+            self._size(key, 0)
+        for key in self._sizes.keys() - self._known.pool_objects.keys():
+            self._forget(key)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
