@@ -81,12 +81,19 @@ async def follow(api: Api, namespace: str, issuer: Issuer, admit: Callable[[Acce
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         try:
-            present = await authorities(api, namespace, now())
-            if present.keys != issuer.authorities.keys:
-                issuer.take(present)
-            admit(Access(keys=((await signing_key(api, namespace)).public,)))
+            await look(api, namespace, issuer, admit, now())
         except (ApiError, KeysError) as error:
             _log.warning("keys.not_read", error=str(error))
+
+
+async def look(
+    api: Api, namespace: str, issuer: Issuer, admit: Callable[[Access], None], now: datetime.datetime
+) -> None:
+    """Hands on what the Secrets hold now. Raises ApiError and KeysError."""
+    present = await authorities(api, namespace, now)
+    if present.keys != issuer.authorities.keys:
+        issuer.take(present)
+    admit(Access(keys=((await signing_key(api, namespace)).public,)))
 
 
 async def _present(api: Api, namespace: str, name: str, fresh: Callable[[], dict[str, bytes]]) -> dict[str, Any]:

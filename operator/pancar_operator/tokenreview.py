@@ -7,14 +7,13 @@ RelayPool in its own namespace, and of the StatefulSet that is made for that poo
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pancar_operator.api import PODS, POOLS, TOKEN_REVIEWS, Api, ApiError
+from pancar_operator import objects
+from pancar_operator.api import PODS, POOLS, TOKEN_REVIEWS, Api, ApiError, Body
 from pancar_operator.authority import Enrolled
 from pancar_operator.enrol import NotPermitted, Unauthenticated, Unverifiable
 from pancar_operator.model import Key
 from pancar_operator.observe import Known
-
-AUDIENCE: Final = "pancar-operator"
-POOL_LABEL: Final = "pancar.dev/pool"
+from pancar_operator.specs import TOKEN_AUDIENCE
 
 _POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
@@ -42,11 +41,11 @@ class PodTokens:
         body = {
             "apiVersion": TOKEN_REVIEWS.api_version,
             "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [AUDIENCE]},
+            "spec": {"token": token, "audiences": [TOKEN_AUDIENCE]},
         }
         status = (await self._api.create(TOKEN_REVIEWS.path(), body)).get("status", {})
-        if not status.get("authenticated") or AUDIENCE not in status.get("audiences", ()):
-            raise Unauthenticated(f"the API server does not vouch for the token with the audience {AUDIENCE}")
+        if not status.get("authenticated") or TOKEN_AUDIENCE not in status.get("audiences", ()):
+            raise Unauthenticated(f"the API server does not vouch for the token with the audience {TOKEN_AUDIENCE}")
         user = status.get("user", {})
         account, extra = user.get("username", ""), user.get("extra", {})
         names, uids = extra.get(_POD_NAME, ()), extra.get(_POD_UID, ())
@@ -54,9 +53,9 @@ class PodTokens:
             raise Unauthenticated("the token is not bound to a pod")
         return account.removeprefix(_SERVICE_ACCOUNT).partition(":")[0], names[0], uids[0]
 
-    async def _pod(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def _pod(self, key: Key, uid: str) -> Body:
         try:
-            pod: Mapping[str, Any] = await self._api.get(PODS.path(key.namespace, key.name))
+            pod: Body = await self._api.get(PODS.path(key.namespace, key.name))
         except ApiError as error:
             if not error.not_found:
                 raise
@@ -65,19 +64,17 @@ class PodTokens:
             raise NotPermitted(f"pod {key} is another one by now")
         return pod
 
-    async def _enrolled(self, pod: Mapping[str, Any]) -> Enrolled:
-        metadata, status = pod["metadata"], pod.get("status", {})
-        pool = Key(metadata["namespace"], metadata.get("labels", {}).get(POOL_LABEL, ""))
-        name, uid = metadata["name"], metadata["uid"]
-        if not pool.name or not await self._is_pool(pool):
-            raise NotPermitted(f"pod {pool.namespace}/{name} is of no RelayPool of its namespace")
-        if not any(_is_set_of(pool, owner) for owner in metadata.get("ownerReferences", ())):
-            raise NotPermitted(f"pod {pool.namespace}/{name} is not of the StatefulSet of RelayPool {pool}")
+    async def _enrolled(self, body: Body) -> Enrolled:
+        pod = objects.pod(body)
+        if pod is None or not await self._is_pool(pod.pool):
+            named = Key(body["metadata"]["namespace"], body["metadata"]["name"])
+            raise NotPermitted(f"pod {named} is of no RelayPool of its namespace")
+        status = body.get("status", {})
         addresses = [each["ip"] for each in status.get("podIPs", ())]
-        if _on_node(pod.get("spec", {})):
+        if _on_node(body.get("spec", {})):
             addresses += [each["ip"] for each in status.get("hostIPs", ())]
-        told = [address.rpartition(":")[0].strip("[]") for address in self._known.addresses(uid)]
-        return Enrolled(uid, pool, name, tuple(dict.fromkeys([*addresses, *told])))
+        told = [address.rpartition(":")[0].strip("[]") for address in self._known.addresses(pod.uid)]
+        return Enrolled(pod.uid, pod.pool, pod.name, tuple(dict.fromkeys([*addresses, *told])))
 
     async def _is_pool(self, pool: Key) -> bool:
         if pool in self._known.pools:
@@ -89,10 +86,6 @@ class PodTokens:
                 raise
             return False
         return True
-
-
-def _is_set_of(pool: Key, owner: Mapping[str, Any]) -> bool:
-    return bool(owner.get("controller")) and owner.get("kind") == "StatefulSet" and owner.get("name") == pool.name
 
 
 def _on_node(spec: Mapping[str, Any]) -> bool:
