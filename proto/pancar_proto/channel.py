@@ -89,10 +89,21 @@ def server(target: str, current: Callable[[], tuple[Pair, bytes]], *, clients: b
 
 
 def _credentials(current: Callable[[], tuple[Pair, bytes]], *, clients: bool) -> grpc.ServerCredentials:
-    def configuration() -> grpc.ServerCertificateConfiguration:
-        pair, authorities = current()
+    def configuration(pair: Pair, authorities: bytes) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration(
             [(pair.key, pair.certificates)], root_certificates=authorities if clients else None
         )
 
-    return grpc.dynamic_ssl_server_credentials(configuration(), configuration, require_client_authentication=clients)
+    told = current()
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        # To give the same again is no harmless habit: gRPC swaps its context then, under handshakes that go on in it,
+        # and a hundred relays that come at once end the process.
+        nonlocal told
+        now = current()
+        if now == told:
+            return None
+        told = now
+        return configuration(*now)
+
+    return grpc.dynamic_ssl_server_credentials(configuration(*told), changed, require_client_authentication=clients)
