@@ -86,12 +86,8 @@ async def test_a_relays_pod_is_who_it_is(kube: Kube, namespace: str, tokens: Pod
 
 async def test_addresses_are_those_of_the_pod_and_of_what_leads_to_it(kube: Kube, namespace: str) -> None:
     pod = await relay(kube, namespace, ports=[{"containerPort": 8443, "hostPort": 8443}])
-    status = {
-        "podIPs": [{"ip": "10.9.8.7"}],
-        "podIP": "10.9.8.7",
-        "hostIP": "192.0.2.1",
-        "hostIPs": [{"ip": "192.0.2.1"}],
-    }
+    own, host = "10.9.8.7", "192.0.2.1"
+    status = {"podIP": own, "podIPs": [{"ip": own}], "hostIP": host, "hostIPs": [{"ip": host}]}
     await asyncio.to_thread(_patch_status, kube, pod, status)
     uid = kube.get("pod", pod.name, f"--namespace={namespace}")["metadata"]["uid"]
     known = Known(lambda: 0.0)
