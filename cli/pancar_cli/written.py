@@ -216,7 +216,9 @@ def snapshot(inventory: Inventory, given: Manifests) -> tuple[Snapshot, dict[Key
     placed: dict[Key, Assignment] = {}
     pools = _pools(inventory.pools)
     pods = [pod for body in inventory.pods if (pod := objects.pod(body)) is not None]
-    by_name = {Key(pod.namespace, pod.name): pod.uid for pod in pods}
+    sets = list(inventory.stateful_sets)
+    relays = tuple(_relays(pods, sets, [objects.node(body) for body in inventory.nodes]))
+    by_name = {Key(relay.pool.namespace, relay.name): relay.uid for relay in relays}
     for body in inventory.cameras:
         camera, written = objects.camera(body)
         key = objects.key(body)
@@ -226,11 +228,10 @@ def snapshot(inventory: Inventory, given: Manifests) -> tuple[Snapshot, dict[Key
             cameras[key] = camera
         if (assignment := _assigned(written.status, by_name)) is not None:
             placed[key] = assignment
-    sets = list(inventory.stateful_sets)
     made = Snapshot(
         cameras={**cameras, **given.cameras},
         pools={**pools, **given.pools},
-        relays=tuple(_relays(pods, sets, [objects.node(body) for body in inventory.nodes])),
+        relays=relays,
         default_pool=inventory.default_pool,
         placed=placed,
         sizes={**dict.fromkeys(given.pools, 0), **{objects.key(body): body["spec"]["replicas"] for body in sets}},
