@@ -132,8 +132,7 @@ def pool_changes(before: RelayPoolStatus, after: RelayPoolStatus) -> Iterator[Ch
         if condition.status is Truth.UNKNOWN or (old is None and not ready):
             continue
         if old is None or old.status is not condition.status or (ready and old.reason != condition.reason):
-            warning = ready and condition.reason in ALARMING
-            yield Change(condition.reason, condition.message, condition.message, warning)
+            yield Change(condition.reason, condition.message, condition.message, condition.reason in ALARMING)
 
 
 @dataclass(slots=True)

@@ -91,8 +91,8 @@ BECAUSE: Final[Mapping[Why, str]] = {
     Why.ROLLED: "the relay it was on is being replaced by an up-to-date one",
 }
 
-# Why a pool is not ready, where somebody has to mend it.
-ALARMING: Final = frozenset({"NotApplied", "NotScheduled"})
+# Reasons of a pool's conditions, where somebody has to mend it.
+ALARMING: Final = frozenset({"Failed", "NotScheduled"})
 
 _NOT_PLACED: Final[Mapping[WhyNot, str]] = {
     WhyNot.POOL_NOT_FOUND: "There is no RelayPool {pool}. Whoever declares the camera mends spec.poolRef.",
@@ -224,7 +224,7 @@ class Fleet:
     attached: Container[str] = frozenset()
     # Of which revision a new pod would be; empty where nobody knows.
     revision: str = ""
-    # Why the API server does not have what is wanted of it, for a person.
+    # What keeps it from being as wanted, for a person.
     trouble: str = ""
 
     @property
@@ -255,8 +255,6 @@ def pool_status(pool: RelayPool, given: PoolObject, fleet: Fleet, plan: Plan, no
 
 
 def _ready(key: Key, fleet: Fleet, wanted: int | None) -> Condition:
-    if fleet.trouble:
-        return Condition(Truth.FALSE, "NotApplied", fleet.trouble)
     if wanted is None:
         return _NOT_PLANNED
     if wanted == 0:
@@ -269,7 +267,7 @@ def _ready(key: Key, fleet: Fleet, wanted: int | None) -> Condition:
     # A roll takes one relay at a time, and its cameras have moved before.
     if lacking == 1 and serving and (fleet.outdated or any(pod.deleting for pod in fleet.pods)):
         return Condition(Truth.TRUE, "Replacing", f"{serving} of {_relays(wanted)} serve; one is being replaced.")
-    reason, why = _lacking(key, fleet)
+    reason, why = ("Failed", fleet.trouble) if fleet.trouble else _lacking(key, fleet)
     return Condition(Truth.FALSE, reason, f"{serving} of {_relays(wanted)} serve. {why}")
 
 
@@ -311,8 +309,10 @@ def _scaled(pool: RelayPool, fleet: Fleet, plan: Plan, wanted: int | None) -> Co
 
 
 def _up_to_date(fleet: Fleet) -> Condition:
+    if fleet.trouble:
+        return Condition(Truth.FALSE, "Failed", fleet.trouble)
     if not fleet.revision:
-        return Condition(Truth.UNKNOWN, "NotApplied", fleet.trouble)
+        return Condition(Truth.UNKNOWN, "NotKnown")
     outdated = len(fleet.outdated)
     if not outdated:
         return Condition(Truth.TRUE, "AllReplaced", "No relay is of an older template.")

@@ -9,7 +9,7 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import compress, filterfalse
 from operator import is_not
@@ -51,45 +51,51 @@ TICK: Final = 1.0
 AROUND: Final = 5.0
 # After so many cameras other tasks have their turn.
 STRIDE: Final = 200
-# An answer's echo by the watch comes sooner, or never.
-ECHO_SECONDS: Final = 30.0
 
 S = TypeVar("S", CameraStatus, RelayPoolStatus)
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Unheard(Generic[S]):
-    """What was written and the watch has not shown yet."""
+class _Unheard(NamedTuple, Generic[S]):
+    """What was written while the watch showed `shown`, and has shown nothing since."""
 
-    uid: str
+    shown: object
     status: S
-    until: float
 
 
 class _Book(Generic[S]):
     """The statuses of one kind: what the API server holds of each."""
 
-    def __init__(self, kind: Kind, name: str, adapter: TypeAdapter[S], pacing: Pacing[Key]) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        name: str,
+        adapter: TypeAdapter[S],
+        pacing: Pacing[Key],
+        shown: Mapping[Key, CameraObject | PoolObject],
+    ) -> None:
         self.kind = kind
         self.name = name
         self.pacing = pacing
         self._adapter: TypeAdapter[S] = adapter
+        self._shown = shown
         self._unheard: dict[Key, _Unheard[S]] = {}
 
-    def written(self, key: Key, uid: str, shown: S, now: float) -> S:
-        """The status that the API server holds, which the watch has `shown` or will."""
+    def written(self, key: Key, shown: CameraObject | PoolObject, status: S) -> S:
+        """The status that the API server holds: that of the object `shown`, or what was written after that."""
         unheard = self._unheard.get(key)
         if unheard is None:
-            return shown
-        if unheard.uid == uid and unheard.until > now and not says(shown, unheard.status):
+            return status
+        if unheard.shown is shown:
             return unheard.status
         del self._unheard[key]
-        return shown
+        return status
 
-    def wrote(self, key: Key, uid: str, status: S, now: float) -> None:
-        self._unheard[key] = _Unheard(uid, status, now + ECHO_SECONDS)
+    def wrote(self, key: Key, uid: str, status: S) -> None:
+        shown = self._shown.get(key)
+        if shown is not None and shown.uid == uid and not says(shown.status, status):
+            self._unheard[key] = _Unheard(shown, status)
 
     def forget(self, key: Key) -> None:
         self._unheard.pop(key, None)
@@ -137,12 +143,14 @@ class Statuses:
             "Camera",
             TypeAdapter(CameraStatus),
             Pacing(self._allowance, urgent=AT_ONCE, others=OTHERS_AT_ONCE),
+            known.objects,
         )
         self._pools = _Book(
             POOLS,
             "RelayPool",
             TypeAdapter(RelayPoolStatus),
             Pacing(self._allowance, urgent=AT_ONCE, others=OTHERS_AT_ONCE, last_pause=POOL_PAUSE),
+            known.pool_objects,
         )
         self._gathering = Gathering()
         # As of the last round.
@@ -239,7 +247,7 @@ class Statuses:
         conditions = refusal(given.refused) if given.refused else self._conditions.get(key)
         if conditions is None:
             return None
-        written = self._cameras.written(key, live.uid, live.status, _clock())
+        written = self._cameras.written(key, live, live.status)
         given = replace(given, status=written)
         return _Wanted(live.uid, camera_status(conditions, given, self._place(key), self._second()), written)
 
@@ -294,7 +302,7 @@ class Statuses:
             revision=self._known.revision(key),
             trouble=redact(self._trouble().get(key, "")),
         )
-        written = self._pools.written(key, live.uid, live.status, _clock())
+        written = self._pools.written(key, live, live.status)
         given = PoolObject(live.uid, live.generation, written)
         return _Wanted(live.uid, pool_status(pool, given, fleet, self._plan, self._second()), written)
 
@@ -334,7 +342,7 @@ class Statuses:
             if not isinstance(error, ApiUnreachable):
                 log.warning("status.refused", error=error.message)
         else:
-            book.wrote(key, wanted.uid, wanted.status, _clock())
+            book.wrote(key, wanted.uid, wanted.status)
             book.pacing.done(key, _clock())
         finally:
             self._woken.set()

@@ -63,7 +63,7 @@ def test_a_pool_that_is_as_it_should_be() -> None:
         (fleet(pod(0), replace(pod(1), ready=False)), "Starting", "city-1"),
         (fleet(pod(0), replace(pod(1), ready=False, node="")), "NotScheduled", "kubectl describe pod"),
         (fleet(pod(0), replace(pod(1), uid="stranger")), "NotAttached", "not heard of city-1"),
-        (fleet(pod(0), pod(1), trouble="StatefulSet: quota exceeded"), "NotApplied", "quota"),
+        (fleet(pod(0), trouble="StatefulSet: quota exceeded"), "Failed", "quota"),
     ],
 )
 def test_a_pool_that_is_not_ready_says_what_is_missing(there: Fleet, reason: str, words: str) -> None:
@@ -111,3 +111,9 @@ def test_a_pool_without_room_says_who_mends_it(autoscaling: Autoscaling | None, 
     assert field in message
     elsewhere = replace(wanted(1), unplaced={Key("kota", "gate"): Unplaced(WhyNot.NO_CAPACITY, Key("pancar", "town"))})
     assert told(fleet(pod(0)), elsewhere)[1]["Scaled"][0] is Truth.TRUE
+
+
+def test_what_hinders_a_change_takes_no_readiness_away() -> None:
+    conditions = told(fleet(pod(0), pod(1), trouble="StatefulSet: quota exceeded"), wanted(2))[1]
+    assert conditions["Ready"][0] is Truth.TRUE
+    assert conditions["UpToDate"] == (Truth.FALSE, "Failed", "StatefulSet: quota exceeded")
