@@ -328,7 +328,7 @@ class Known:
             placed=placed,
             bitrates=self._bitrates.copy(),
             sizes={pool: size for pool, size in self._sizes.items() if pool in self.pools},
-            unsettled=frozenset(key for key, (uid, _) in placed.items() if not self._is_settled(key, uid)),
+            unsettled=self._unsettled(placed),
         )
 
     def _seen(self, uid: str, relay: Relay) -> Relay:
@@ -352,10 +352,14 @@ class Known:
             relay = replace(relay, pool=self.default_pool)
         return replace(relay, draining=draining or uid in self._departed)
 
-    def _is_settled(self, key: Key, uid: str) -> bool:
-        """Whether its relay has got somewhere with it: it is live, or has a reason not to be."""
-        report = self.reports.get(key)
-        return report is not None and report.relay == uid and report.state is not CameraState.WAITING
+    def _unsettled(self, placed: Mapping[Key, Assignment]) -> frozenset[Key]:
+        """Cameras with which their relay has got nowhere yet: neither live, nor with a reason not to be."""
+        reports, waiting = self.reports, CameraState.WAITING
+        return frozenset(
+            key
+            for key, (uid, _) in placed.items()
+            if (report := reports.get(key)) is None or report.relay != uid or report.state is waiting
+        )
 
     def _name(self, uid: str) -> str:
         pod = self.pods.get(uid)
