@@ -8,7 +8,7 @@ connection, a relay opens another channel.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 import grpc
 import grpc.aio
@@ -106,4 +106,6 @@ def _credentials(current: Callable[[], tuple[Pair, bytes]], *, clients: bool) ->
         told = now
         return configuration(*now)
 
-    return grpc.dynamic_ssl_server_credentials(configuration(*told), changed, require_client_authentication=clients)
+    # Its type stub does not know that nothing may have changed.
+    fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", changed)
+    return grpc.dynamic_ssl_server_credentials(configuration(*told), fetcher, require_client_authentication=clients)

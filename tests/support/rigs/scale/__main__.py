@@ -125,7 +125,7 @@ class Bench:
 
     async def _edit(self, number: int) -> float:
         """Milliseconds from the request to the order."""
-        manifest, title = self._manifests[number * 7], f"Edited {number}"
+        manifest, title = self._manifests[number * 7 % len(self._manifests)], f"Edited {number}"
         name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
         body = {**manifest, "spec": {**manifest["spec"], "title": title}}
         seen, since = len(self._orders.log), time.monotonic()

@@ -26,6 +26,7 @@ class Process:
         self._environment = {
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", "/"),
+            "PYTHONFAULTHANDLER": "1",
             "KUBECONFIG": str(kubeconfig),
             "PANCAR_NAMESPACE": namespace,
             "PANCAR_LISTEN": control,
@@ -79,7 +80,8 @@ class Process:
         return self._process is None or self._process.poll() is not None
 
     def last_words(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+        code = None if self._process is None else self._process.poll()
+        return f"(exit code {code})\n" + "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
 
 
 @contextlib.contextmanager
