@@ -112,7 +112,8 @@ class Leading:
         self._statuses.note(told)
 
     def _put_camera(self, body: dict[str, Any]) -> None:
-        self._known.put_camera(*objects.camera(body), objects.key(body))
+        key = objects.key(body)
+        self._known.put_camera(*objects.camera(body, self._known.held(key)), key)
 
     def _drop_camera(self, key: Key, _uid: str) -> None:
         self._known.drop_camera(key)

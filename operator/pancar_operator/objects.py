@@ -40,7 +40,6 @@ _CONTAINER: Final = "relay"
 _REVISION: Final = "controller-revision-hash"
 # Problems that are told of one manifest.
 _TOLD: Final = 3
-_NOT_PAUSED: Final = "spec.paused has no value; give it a reason or remove it"
 
 Body = dict[str, Any]
 H = TypeVar("H", bound=Hashable)
@@ -83,22 +82,27 @@ def key(body: Body) -> Key:
     return Key(intern(metadata.get("namespace", "")), metadata["name"])
 
 
-def camera(body: Body) -> tuple[Camera | None, CameraObject]:
-    """The camera, None where its manifest means nothing to this operator, and what else its object says."""
-    spec = body.get("spec")
-    # Dropped it would show a camera that somebody meant to pause.
-    empty = isinstance(spec, dict) and "paused" in spec and spec["paused"] is None
-    parsed: Camera | str = _NOT_PAUSED
-    if not empty:
+def camera(body: Body, held: tuple[Camera, CameraObject] | None = None) -> tuple[Camera | None, CameraObject]:
+    """The camera, None where its manifest means nothing to this operator, and what else its object says.
+
+    `held` is what was read of the object before: most of what comes is the echo of a status that we wrote.
+    """
+    metadata, spec = body["metadata"], body.get("spec")
+    uid, generation = metadata["uid"], metadata.get("generation", 0)
+    known = (uid, generation, metadata.get("labels", {}))
+    parsed: Camera | str
+    if held is not None and known == (held[1].uid, held[1].generation, held[0].metadata.labels):
+        parsed = held[0]
+    elif isinstance(spec, dict) and "paused" in spec and spec["paused"] is None:
+        # Dropped it would show a camera that somebody meant to pause.
+        parsed = "spec.paused has no value; give it a reason or remove it"
+    else:
         parsed = _parsed(_CAMERA, body)
-    metadata = body["metadata"]
-    written = CameraObject(
-        uid=metadata["uid"],
-        generation=metadata.get("generation", 0),
-        status=_status(_CAMERA_STATUS, body.get("status"), CameraStatus()),
-        refused=parsed if isinstance(parsed, str) else "",
-    )
-    return (None if isinstance(parsed, str) else _compact(parsed)), written
+        parsed = parsed if isinstance(parsed, str) else _compact(parsed)
+    status = _status(_CAMERA_STATUS, body.get("status"), CameraStatus())
+    if isinstance(parsed, str):
+        return None, CameraObject(uid, generation, status, refused=parsed)
+    return parsed, CameraObject(uid, generation, status)
 
 
 def pool(body: Body) -> tuple[RelayPool | None, PoolObject]:

@@ -144,6 +144,12 @@ class Known:
         if after is not None and (before is None or _aside_status(before) != _aside_status(after)):
             self.changed.set()
 
+    def held(self, key: Key) -> tuple[Camera, CameraObject] | None:
+        """What was put of a camera last, if its manifest meant anything."""
+        camera = self.cameras.get(key) or self._waiting.get(key)
+        written = self.objects.get(key)
+        return None if camera is None or written is None else (camera, written)
+
     def drop_camera(self, key: Key) -> None:
         self._withdraw(key)
         self.refused.discard(key)

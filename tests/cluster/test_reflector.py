@@ -56,13 +56,18 @@ def config_map(namespace: str, name: str) -> Body:
 
 async def test_cameras_come_change_and_go(kube: Kube, namespace: str) -> None:
     known = Known(lambda: 0.0, Key("pancar", "default"))
+
+    def put(body: Body) -> None:
+        key = objects.key(body)
+        known.put_camera(*objects.camera(body, known.held(key)), key)
+
     kube.apply(*(camera(namespace, f"camera-{number}") for number in range(3)))
     async with Api.connect(kube.kubeconfig) as api:
         reflector = Reflector(
             api,
             CAMERAS,
             namespace=namespace,
-            put=lambda body: known.put_camera(*objects.camera(body), objects.key(body)),
+            put=put,
             drop=lambda key, uid: known.drop_camera(key),
         )
         task = asyncio.create_task(reflector.run())

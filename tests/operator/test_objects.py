@@ -134,6 +134,22 @@ def test_cameras_share_what_they_have_in_common() -> None:
     assert told.status.video is as_well.status.video
 
 
+def test_the_echo_of_a_status_is_the_camera_that_is_held() -> None:
+    camera, written = objects.camera(deepcopy(CAMERA))
+    assert camera is not None
+    echo = changed(CAMERA, "status", "relay", to="default-1")
+    again, told = objects.camera(echo, (camera, written))
+    assert again is camera
+    assert told.status.relay == "default-1"
+    for path, value in {
+        ("metadata", "uid"): "other",
+        ("metadata", "generation"): 4,
+        ("metadata", "labels"): {"district": "selatan"},
+    }.items():
+        other, _ = objects.camera(changed(echo, *path, to=value), (camera, written))
+        assert other is not camera
+
+
 def test_a_camera_without_labels_or_status() -> None:
     camera, written = objects.camera(changed(changed(CAMERA, "metadata", "labels", to=None), "status", to=None))
     assert camera is not None
