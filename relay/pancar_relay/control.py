@@ -118,6 +118,7 @@ class Control:
         self._dials: list[asyncio.Task[None]] = []
         self._drain_reason = ""
         self._finishing = False
+        self._complaint = ""
 
     @property
     def attached(self) -> bool:
@@ -227,11 +228,19 @@ class Control:
             writer.cancel()
             call.cancel()
             await asyncio.wait([writer])
-        if stream.heard and not self._finishing:
-            log.warning("control.detached", reason=reason)
-        else:
-            log.debug("control.unreachable", reason=reason)
+        self._log_end(stream.heard, reason)
         return stream.heard
+
+    def _log_end(self, heard: bool, reason: str) -> None:
+        if self._finishing or self._dials[-1] is not asyncio.current_task():
+            log.debug("control.closed", reason=reason)
+        elif heard:
+            log.warning("control.detached", reason=reason)
+            self._complaint = reason
+        elif reason != self._complaint:
+            # Once for each reason, however often it is tried.
+            log.warning("control.unreachable", target=self._target, reason=reason)
+            self._complaint = reason
 
     def _apply(self, message: pb.Desired) -> pb.Ack:
         error = ""

@@ -75,11 +75,13 @@ async def test_another_authority_is_followed(operator: Operator, start_relay: St
     await operator.stop()
     operator.issuer.take(new)
     await operator.start()
-    await eventually(lambda: relay.events("control.detached"), "its certificate is good for nothing any more")
+    await eventually(
+        lambda: relay.events("control.detached"), "its certificate is good for nothing any more", seconds=30.0
+    )
     # The old one is withdrawn.
     operator.authorities.write_bytes(new.bundle)
     attached = len(relay.hellos)
-    await eventually(lambda: len(relay.hellos) > attached, "it attaches by the new authority")
+    await eventually(lambda: len(relay.hellos) > attached, "it attaches by the new authority", seconds=30.0)
     own = x509.load_pem_x509_certificate(operator.peers[-1])
     own.verify_directly_issued_by(new.members[0].certificate)
 
@@ -109,9 +111,3 @@ async def test_a_relay_that_is_refused_says_so_once_and_goes_on_asking(
     # The file is read again each time: tokens of service accounts are exchanged under it.
     token.write_text(good)
     await eventually(lambda: relay.events("enrol.certified"), "it is certified")
-
-
-async def test_what_cannot_be_used_at_all_is_said_at_the_start(operator: Operator, start_relay: StartRelay) -> None:
-    operator.authorities.write_text("nothing")
-    with pytest.raises(pytest.fail.Exception, match="starts"):
-        await start_relay(attached=False)

@@ -85,6 +85,7 @@ class Operator(ControlPlaneServicer):
         # Certificates of the relays that attached, PEM, one for each stream; and the streams that stand.
         self.peers: list[bytes] = []
         self.streams = 0
+        self._attached: dict[str, asyncio.Event] = {}
         self._desired = pb.Desired(term=1, version=1, access=minter.access())
         self._told = asyncio.Condition()
 
@@ -134,6 +135,11 @@ class Operator(ControlPlaneServicer):
         async for report in reports:
             async with self._told:
                 self.heard.append(report)
+                if report.HasField("hello"):
+                    # A relay has one stream; the one before ends.
+                    if (before := self._attached.get(report.hello.relay_uid)) is not None:
+                        before.set()
+                    self._attached[report.hello.relay_uid] = closed
                 self._told.notify_all()
         async with self._told:
             closed.set()
@@ -293,6 +299,7 @@ async def relaying(operator: Operator, folder: Path, *, attached: bool = True, *
         "PANCAR_HTTP_LISTEN": "127.0.0.1:0",
         **settings,
     }
+    before = len(operator.heard)
     log = folder / f"{uid}-{uuid.uuid4().hex[:4]}.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(  # noqa: ASYNC220 - forks, does not wait
@@ -302,15 +309,20 @@ async def relaying(operator: Operator, folder: Path, *, attached: bool = True, *
         started = await eventually(lambda: _STARTED.search(log.read_text()), "the relay starts", seconds=30.0)
         relay = Relay(process, operator, uid, started[1], log)
         if attached:
-            try:
-                await operator.report(lambda r: r.hello.relay_uid == uid, timeout=30.0)
-            except TimeoutError:
-                pytest.fail(f"the relay did not attach:\n{log.read_text()}")
-            await operator.report(lambda r: r.HasField("ack"))
+            await eventually(
+                lambda: {"hello", "ack"} <= {report.WhichOneof("kind") for report in operator.heard[before:]},
+                f"the relay attaches; {log}",
+                seconds=30.0,
+            )
         yield relay
     finally:
         process.terminate()
-        await asyncio.to_thread(process.wait, 10)
+        try:
+            await asyncio.to_thread(process.wait, 10)
+        except subprocess.TimeoutExpired:
+            # One that drains takes a second word.
+            process.kill()
+            process.wait()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
