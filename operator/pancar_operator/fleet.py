@@ -45,8 +45,9 @@ RECHECK_SECONDS: Final = 30.0
 FIRST_PAUSE: Final = 1.0
 LAST_PAUSE: Final = 60.0
 OUTAGE_PAUSE: Final = 5.0
-# A pod may be missing, or not ready, for so long before we ask why.
+# A pod may be missing, or without a node, for so long before we ask why; and not be ready on its node.
 LATE_SECONDS: Final = 10.0
+START_SECONDS: Final = 30.0
 
 # In the order in which pods need them.
 _KINDS: Final[Mapping[str, Kind]] = {
@@ -289,18 +290,19 @@ class Fleet:
 
     def _explains(self, now: float) -> Iterator[_Task]:
         """Asks, once in each pool, why a pod that should be there is not, or is not ready."""
-        late: dict[str, tuple[Key, str]] = {}
+        late: dict[str, tuple[Key, str, float]] = {}
         for key in self._replicas:
             body = self._live.get(Target("StatefulSet", key))
             if body is not None and body.get("status", {}).get("replicas", 0) < body["spec"]["replicas"]:
-                late[body["metadata"]["uid"]] = key, f"StatefulSet {key}"
+                late[body["metadata"]["uid"]] = key, f"StatefulSet {key}", LATE_SECONDS
         for pod in sorted(self._known.pods.values(), key=lambda pod: pod.ordinal):
             if not (pod.ready or pod.deleting):
-                late[pod.uid] = pod.pool, f"Pod {pod.namespace}/{pod.name}"
+                patience = START_SECONDS if pod.node else LATE_SECONDS
+                late[pod.uid] = pod.pool, f"Pod {pod.namespace}/{pod.name}", patience
         self._late = {uid: self._late.get(uid, now) for uid in late}
         asked: set[Key] = set()
-        for uid, (pool, what) in late.items():
-            if pool not in asked and now - self._late[uid] >= LATE_SECONDS:
+        for uid, (pool, what, patience) in late.items():
+            if pool not in asked and now - self._late[uid] >= patience:
                 asked.add(pool)
                 yield _Task(pool, f"Why {what}", uid, partial(self._explain, pool.namespace, uid, what))
 

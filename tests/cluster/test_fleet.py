@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from pancar_operator.model import API_VERSION, Key
+from pancar_operator.model import Key
 from rigs.cluster.kube import Kube
 from rigs.definitions import defined
-from rigs.running_fleet import RunningFleet, running_fleet
+from rigs.running_fleet import RunningFleet, pool, running_fleet
 from rigs.waiting import eventually
 
 # No node has it: pods are made, and do not start.
@@ -42,8 +42,7 @@ async def call(kube: Kube, *arguments: str) -> str:
 
 
 async def declare(kube: Kube, **spec: Any) -> None:
-    body = {"apiVersion": API_VERSION, "kind": "RelayPool", "metadata": {"name": "city"}, "spec": spec}
-    await asyncio.to_thread(kube.apply, body)
+    await asyncio.to_thread(kube.apply, pool(**spec))
 
 
 async def names(kube: Kube, kind: str) -> set[str]:

@@ -7,19 +7,23 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pancar_operator import objects, specs
 from pancar_operator.api import NODES, PODS, POOLS, Api
+from pancar_operator.authority import Authorities, Issuer
 from pancar_operator.fleet import Fleet
-from pancar_operator.model import Key, Pod, Relay
+from pancar_operator.model import API_VERSION, Key, Pod, Relay
 from pancar_operator.observe import Endpoint, Known
 from pancar_operator.plan import Plan, plan
 from pancar_operator.reflector import Reflector
 from rigs.waiting import eventually
 
-AUTHORITIES = b"-----BEGIN CERTIFICATE-----\nnobody's\n-----END CERTIFICATE-----\n"
+
+def pool(**spec: Any) -> dict[str, Any]:
+    return {"apiVersion": API_VERSION, "kind": "RelayPool", "metadata": {"name": "city"}, "spec": spec}
 
 
 class RunningFleet:
@@ -31,7 +35,8 @@ class RunningFleet:
         # Every relay that is ready attaches at once.
         self.attaching = False
         deployment = specs.Deployment(image, "Never", f"nobody.{namespace}.svc:8443", f"nobody.{namespace}.svc:8444")
-        self.fleet = Fleet(api, self.known, deployment, lambda: AUTHORITIES)
+        issuer = Issuer(Authorities.new(_now()), _now)
+        self.fleet = Fleet(api, self.known, deployment, lambda: issuer.bundle)
         put_pool, put_pod = self._put_pool, self._put_pod
         self._reflectors = [
             Reflector(api, POOLS, namespace=namespace, put=put_pool, drop=lambda key, _: self.known.drop_pool(key)),
@@ -102,3 +107,7 @@ async def running_fleet(kubeconfig: Path, namespace: str, image: str) -> AsyncIt
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await running
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
