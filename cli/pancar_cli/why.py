@@ -106,7 +106,7 @@ def command(
         state = StateFolder(state_dir or default_folder())
         facts = state.facts()
         if facts is None:
-            raise state.not_running()
+            raise StateError(f"{state.not_running()} For a cluster, name its kubeconfig with --kubeconfig.")
         if key not in facts.cameras:
             raise StateError(unknown(key, facts))
     except StateError as error:
