@@ -1,16 +1,16 @@
 """aiortc as a viewer: an independent WHEP client that decodes what it gets."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable
-from typing import Self
+from typing import Protocol, Self
 
 import aiohttp
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 from rigs import picture
-from rigs.up import Up
 from rigs.waiting import eventually
 
 
@@ -23,6 +23,15 @@ class WhepError(Exception):
         self.body = body
 
 
+class Entrance(Protocol):
+    """Where a relay is reached, and a token that it lets in."""
+
+    @property
+    def base(self) -> str: ...
+    @property
+    def token(self) -> str: ...
+
+
 def look(frame: VideoFrame) -> picture.Seen | None:
     """What the picture says of itself."""
     plane = frame.planes[0]
@@ -33,8 +42,12 @@ def look(frame: VideoFrame) -> picture.Seen | None:
 class Viewer:
     """One session. Entering it joins, leaving it says goodbye with DELETE."""
 
-    def __init__(self, run: Up, camera: str, *, token: str | None = None) -> None:
-        self._address = f"{run.base}/whep/default/{camera}"
+    def __init__(
+        self, run: Entrance, camera: str, *, token: str | None = None, tls: ssl.SSLContext | bool = True
+    ) -> None:
+        """Of a camera in the namespace default, unless it is named with another (namespace/name)."""
+        self._address = f"{run.base}/whep/{camera if '/' in camera else f'default/{camera}'}"
+        self._tls = tls
         self._base = run.base
         self._headers = {"Authorization": f"Bearer {token or run.token}"}
         self._peer = RTCPeerConnection()
@@ -70,7 +83,7 @@ class Viewer:
         offer = self._peer.localDescription.sdp
         async with (
             aiohttp.ClientSession() as http,
-            http.post(self._address, data=offer, headers=headers) as response,
+            http.post(self._address, data=offer, headers=headers, ssl=self._tls) as response,
         ):
             self.answer = await response.text()
             if response.status != 201:
@@ -92,7 +105,10 @@ class Viewer:
         if self._session is not None and not self.ended:
             session, self._session = self._session, None
             address = session if "://" in session else self._base + session
-            async with aiohttp.ClientSession() as http, http.delete(address, headers=self._headers) as response:
+            async with (
+                aiohttp.ClientSession() as http,
+                http.delete(address, headers=self._headers, ssl=self._tls) as response,
+            ):
                 assert response.status == 200, await response.text()
         await self._peer.close()
         if self._task is not None:

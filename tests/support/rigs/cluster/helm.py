@@ -19,7 +19,7 @@ class HelmError(ClusterError):
 class Helm:
     def __init__(self, scratch: Path, kubeconfig: Path | None = None) -> None:
         """What it caches goes to `scratch`. Without a kubeconfig it can render charts, and no more."""
-        own = ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")
+        own = ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "KUBECACHEDIR")
         self._environment = {**os.environ, **dict.fromkeys(own, str(scratch)), "KUBECONFIG": str(kubeconfig or "")}
 
     def __call__(self, verb: str, *arguments: str | Path, seconds: float = 180.0) -> str:

@@ -32,10 +32,9 @@ class Entry:
 @dataclass(frozen=True)
 class Image:
     reference: str
-    entries: tuple[Entry, ...]
+    layers: tuple[tuple[Entry, ...], ...]
+    """From the lowest up. Images that have the same ones at the bottom share them on a node."""
     entrypoint: tuple[str, ...]
-    base: tuple[Entry, ...] = ()
-    """A layer below, which images that have the same one share on a node."""
     user: str = "0:0"
     path: str = "/usr/local/bin:/usr/bin:/bin"
 
@@ -96,7 +95,7 @@ def _digest(path: Path) -> str:
 def write(image: Image, archive: Path) -> None:
     """An OCI image layout in one tar file, as `ctr images import` takes it."""
     layers: dict[str, Path] = {}
-    for number, entries in enumerate(filter(None, (image.base, image.entries))):
+    for number, entries in enumerate(image.layers):
         layer = archive.with_suffix(f".layer{number}")
         _write_layer(layer, entries)
         layers[_digest(layer)] = layer

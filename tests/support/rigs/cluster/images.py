@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -37,11 +38,11 @@ LOADED_LATER = ("libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2")
 
 
 def sandbox() -> Image:
-    return Image(SANDBOX_IMAGE, (Entry("/pause", build.binary("pause")),), ("/pause",))
+    return Image(SANDBOX_IMAGE, ((Entry("/pause", build.binary("pause")),),), ("/pause",))
 
 
 def coredns() -> Image:
-    return Image(COREDNS, (Entry("/coredns", build.binary("coredns")),), ("/coredns",))
+    return Image(COREDNS, ((Entry("/coredns", build.binary("coredns")),),), ("/coredns",))
 
 
 def busybox() -> Image:
@@ -50,7 +51,7 @@ def busybox() -> Image:
     names = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split()
     entries = [Entry("/bin/busybox", program), SCRATCH]
     entries += [Entry(f"/bin/{name}", link="busybox") for name in names if name != "busybox"]
-    return Image(BUSYBOX, tuple(entries), ())
+    return Image(BUSYBOX, (tuple(entries),), ())
 
 
 def _with_links(path: Path) -> Iterator[Path]:
@@ -70,21 +71,26 @@ def _tree(root: Path, left_out: Iterable[str] = ()) -> Iterator[Path]:
 
 
 def _distributions(extra: str) -> Iterator[importlib.metadata.Distribution]:
-    """Everything that pancar[extra] requires, and so on; pancar itself first."""
-    seen, waiting = set(), [("pancar", frozenset([extra]))]
+    """Pancar itself, and everything that the extra requires, and so on."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    waiting = ["pancar", *project["dependencies"], *project["optional-dependencies"][extra]]
+    seen = set()
     while waiting:
-        name, extras = waiting.pop()
-        if (key := (re.sub(r"[-_.]+", "-", name).lower(), extras)) in seen:
+        wanted = Requirement(waiting.pop())
+        if (key := (re.sub(r"[-_.]+", "-", wanted.name).lower(), frozenset(wanted.extras))) in seen:
             continue
         seen.add(key)
         # As installed: beside the checkout's own sources lies a list of them that calls itself a distribution too.
-        installed = importlib.metadata.distributions(name=name, path=[sysconfig.get_path("purelib")])
-        distribution = next(iter(installed))
+        path = [sysconfig.get_path("purelib")]
+        distribution = next(iter(importlib.metadata.distributions(name=wanted.name, path=path)), None)
+        if distribution is None:
+            raise importlib.metadata.PackageNotFoundError(wanted.name)
         yield distribution
-        for text in distribution.requires or ():
-            wanted = Requirement(text)
-            if wanted.marker is None or any(wanted.marker.evaluate({"extra": one}) for one in extras | {""}):
-                waiting.append((wanted.name, frozenset(wanted.extras)))
+        # What was installed of a checkout may ask for less than that does by now.
+        for text in distribution.requires or () if key[0] != "pancar" else ():
+            marker = Requirement(text).marker
+            if marker is None or any(marker.evaluate({"extra": one}) for one in {*wanted.extras, ""}):
+                waiting.append(text)
 
 
 def _packages(extra: str) -> Iterator[Path]:
@@ -129,27 +135,36 @@ def _copies(files: Iterable[Path]) -> tuple[Entry, ...]:
 
 
 def _base() -> tuple[Entry, ...]:
-    """What operator and relay have in common, but for Pancar itself, which changes most."""
+    """What operator and relay have in common, but for Pancar itself."""
     common = frozenset.intersection(*map(_files, PACKAGES))
     return (
         SCRATCH,
         # The loader is named by a path through them.
         *(Entry(f"/{name}", Path(f"/{name}")) for name in ("lib", "lib64") if Path(f"/{name}").is_symlink()),
-        *_copies(path for path in common if not path.is_relative_to(CHECKOUT / "proto")),
+        *_copies(path for path in common if not _own(path)),
         Entry("/etc/passwd", data=b"nobody:x:65532:65532::/tmp:/\n", mode=0o644),
         Entry("/etc/nsswitch.conf", data=b"hosts: files dns\n", mode=0o644),
     )
+
+
+def _own(path: Path) -> bool:
+    """Whether it is Pancar's, and so in the top layer: that is all that changes from day to day."""
+    return any(path.is_relative_to(CHECKOUT / package) for packages in PACKAGES.values() for package in packages)
 
 
 def pancar(extra: str, reference: str) -> Image:
     """Starts `python -m pancar_{extra}`, as nobody."""
     base = _base()
     below = {entry.source for entry in base}
+    files = _files(extra)
     return Image(
         reference,
-        _copies(path for path in _files(extra) if path not in below),
+        (
+            base,
+            _copies(path for path in files if path not in below and not _own(path)),
+            _copies(path for path in files if _own(path)),
+        ),
         (sys.executable, "-m", f"pancar_{extra}"),
-        base=base,
         user=NOBODY,
         path=f"{Path(sys.executable).parent}:/usr/bin:/bin",
     )
