@@ -52,7 +52,9 @@ def endings(plan: Plan, present: Present) -> list[End]:
     if not lost and not outdated:
         return []
     resting = {assignment.relay for assignment in plan.assignments.values()}
-    found = [End(pod, Ending.NODE_LOST) for pod in lost.values() if pod.uid not in resting]
+    # Who is attached still runs, whatever has become of the kubelet.
+    silent = [pod for pod in lost.values() if pod.uid not in present.attached]
+    found = [End(pod, Ending.NODE_LOST) for pod in silent if pod.uid not in resting]
     rolling: list[Pod] = []
     for pod in outdated:
         stray = pod.uid not in present.attached and pod.uid not in resting

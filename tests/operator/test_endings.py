@@ -44,14 +44,19 @@ def test_what_works_and_is_of_the_current_template_stays() -> None:
 
 
 def test_a_pod_on_a_lost_node_ends_once_no_camera_rests_on_it() -> None:
-    there = present(pod(0), pod(1, node="b"), lost="b")
+    there = present(pod(0), pod(1, node="b"), lost="b", attached={"city-0"})
     assert endings(on("city-1"), there) == []
     assert names(endings(on("city-0"), there)) == [("city-1", Ending.NODE_LOST)]
 
 
+def test_a_relay_that_is_attached_from_a_lost_node_is_left_alone() -> None:
+    assert endings(Plan(), present(pod(0), lost="a")) == []
+
+
 def test_a_pod_that_is_being_deleted_on_a_lost_node_ends_too() -> None:
-    for lost in (present(replace(pod(0), deleting=True), lost="a"), present(replace(pod(0, node="c"), deleting=True))):
-        assert names(endings(Plan(), lost)) == [("city-0", Ending.NODE_LOST)]
+    for one, lost in ((pod(0), "a"), (pod(0, node="c"), "")):
+        there = present(replace(one, deleting=True), lost=lost, attached=set())
+        assert names(endings(Plan(), there)) == [("city-0", Ending.NODE_LOST)]
 
 
 def test_a_pod_on_a_node_that_nothing_is_known_of_yet_stays() -> None:
