@@ -32,9 +32,10 @@ log = structlog.get_logger()
 
 Call = grpc.aio.StreamStreamCall[pb.Report, pb.Desired]
 
-# Seconds before dialling again: doubled from first to last, jittered, afresh after each state received.
+# Seconds before dialling again: doubled from first to last, jittered, afresh after each state received. A new leader
+# waits for its relays before it plans: they must not be long.
 BACKOFF_FIRST = 0.1
-BACKOFF_LAST = 5.0
+BACKOFF_LAST = 2.0
 # What the operator gets to answer first, before a new process lives by what the one before was told.
 PATIENCE = 2.0
 FINISH_TIMEOUT = 1.0

@@ -193,6 +193,8 @@ class Enrolment:
 
 def _refusal(error: grpc.aio.AioRpcError) -> str:
     details = error.details() or ""
-    if "CERTIFICATE_VERIFY_FAILED" in details:
-        return "who answers there is certified by no authority that this relay trusts"
+    _, unverified, why = details.partition("CERTIFICATE_VERIFY_FAILED")
+    if unverified:
+        # It may be another operator, or a clock that is wrong: OpenSSL says which.
+        return f"who answers there is vouched for by no authority that this relay trusts{why[:200]}"
     return f"{error.code().name}: {details}"
