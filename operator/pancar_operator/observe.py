@@ -39,6 +39,9 @@ T = TypeVar("T")
 # For so long a relay whose stream broke keeps its cameras: it goes on pulling them, and most come back at once.
 DETACHED_GRACE: Final = 15.0
 
+# For so long the credentials of a Secret that is gone are used: whoever replaces one deletes it first.
+SECRET_GRACE: Final = 30.0
+
 # The pool where the manifests declare none.
 DEFAULT_POOL: Final = RelayPool(metadata=Metadata(name="default", namespace=DEFAULT_NAMESPACE))
 
@@ -91,6 +94,8 @@ class Known:
         self.reports: dict[Key, Report] = {}
         self.access = Access()
         self._credentials: dict[Key, Credentials | None] = {}
+        # Secrets that are gone, and since when.
+        self._leaving: dict[Key, float] = {}
         # Cameras that wait for their Secret, and by Secret those that want it.
         self._waiting: dict[Key, Camera] = {}
         self._wanting: dict[Key, set[Key]] = {}
@@ -175,13 +180,18 @@ class Known:
 
     def put_credentials(self, credentials: Credentials | None, key: Key) -> None:
         """A labelled Secret is there, or has changed: None where it holds no user name and password."""
+        self._leaving.pop(key, None)
         if key not in self._credentials or self._credentials[key] != credentials:
             self._credentials[key] = credentials
             self._resettle(key)
 
     def drop_credentials(self, key: Key) -> None:
-        if self._credentials.pop(key, self) is not self:
-            self._resettle(key)
+        """The Secret is gone; on a cluster it may come back within SECRET_GRACE seconds."""
+        if not self._in_cluster:
+            self._lose(key)
+        elif key in self._credentials:
+            self._leaving.setdefault(key, self._now())
+            self.changed.set()
 
     def admit(self, access: Access) -> None:
         """Replaces who may enter."""
@@ -291,7 +301,7 @@ class Known:
         self.changed.set()
 
     def expire(self) -> float | None:
-        """Forgets relays detached for too long; returns the seconds until the next one will be, if any is detached."""
+        """Forgets relays detached, and Secrets gone, for too long; returns the seconds until the next one will be."""
         now = self._now()
         left: list[float] = []
         for uid, known in list(self.relays.items()):
@@ -302,6 +312,11 @@ class Known:
                 self.forget(uid)
             else:
                 left.append(seconds)
+        for key, since in list(self._leaving.items()):
+            if (seconds := since + SECRET_GRACE - now) > 0:
+                left.append(seconds)
+            else:
+                self._lose(key)
         return min(left, default=None)
 
     # What is asked.
@@ -391,6 +406,11 @@ class Known:
                 self._wanting.pop(secret, None)
         if camera is not None and (secret := _secret(camera)) is not None:
             self._wanting.setdefault(secret, set()).add(key)
+
+    def _lose(self, secret: Key) -> None:
+        self._leaving.pop(secret, None)
+        self._credentials.pop(secret, None)
+        self._resettle(secret)
 
     def _resettle(self, secret: Key) -> None:
         """The Secret has come, gone or changed."""

@@ -22,7 +22,7 @@ from typing import Any, Final
 import structlog
 from pancar_proto.logs import redact
 
-from pancar_operator.api import Api, ApiError, Kind, Query
+from pancar_operator.api import Api, ApiError, ApiUnreachable, Kind, Query
 from pancar_operator.model import Key
 
 PAGE: Final = 500
@@ -68,7 +68,6 @@ class Reflector:
         self._there: dict[Key, str] = {}
         # Where to watch on from; empty where a list is due.
         self._version = ""
-        self._initial_events = True
         # What the list has had so far, while there is one.
         self._listing: set[Key] | None = None
         self._initial_events = True
@@ -96,18 +95,19 @@ class Reflector:
             wait = min(BACKOFF_LAST, wait * 2)
 
     def _give_up(self, error: ApiError) -> float | None:
-        """Decides how to go on: returns the seconds to wait, None for as long as it takes usually."""
+        """Decides how to go on: returns the seconds to wait where the API server named them."""
+        if isinstance(error, ApiUnreachable):
+            self._log.warning("watch.broken", error=str(error))
+            return None
+        self._version = ""
         if error.gone:
             self._log.info("watch.gap")
         elif self._listing is not None and self._initial_events and error.status in (400, 422):
             self._log.info("watch.pages", error=str(error))
             self._initial_events = False
         else:
-            self._log.warning("watch.broken", error=str(error))
-            if error.passing:
-                return error.retry_after
-        self._version = ""
-        return None
+            self._log.warning("watch.refused", error=str(error))
+        return error.retry_after
 
     async def _follow(self) -> None:
         """Lists if it must, and watches until that ends. Raises ApiError."""

@@ -28,7 +28,7 @@ from pancar_operator.model import (
     Video,
     Why,
 )
-from pancar_operator.observe import DETACHED_GRACE, Endpoint, Known
+from pancar_operator.observe import DETACHED_GRACE, SECRET_GRACE, Endpoint, Known
 
 GATE, HARBOUR, SECRET, POOL = Key("kota", "gate"), Key("kota", "harbour"), Key("kota", "key"), Key("pancar", "default")
 ENDPOINT = Endpoint("https://10.0.0.7:8443", ())
@@ -69,7 +69,7 @@ def written(generation: int = 1, *, uid: str = "c", relay: str | None = None, re
     return CameraObject(uid, generation, CameraStatus(relay=relay), refused)
 
 
-def stirred(known: Known, what: Callable[[], None]) -> bool:
+def stirred(known: Known, what: Callable[[], object]) -> bool:
     """Whether `what` may change a plan or a status."""
     known.changed.clear()
     what()
@@ -104,12 +104,28 @@ def test_a_camera_waits_for_its_secret(known: Known) -> None:
     assert known.placements[GATE].credentials == PHRASE
     assert (known.refused, known.objects[GATE].refused) == (set(), "")
     assert known.objects[GATE].status.relay == "x"
-    assert stirred(known, lambda: known.drop_credentials(SECRET))
-    assert known.cameras.keys() == {HARBOUR}
     known.drop_camera(GATE)
     assert known.refused == set()
     known.put_credentials(PHRASE, SECRET)
     assert known.cameras.keys() == {HARBOUR}
+
+
+def test_a_secret_that_is_replaced_takes_no_picture_away(known: Known, clock: Clock) -> None:
+    known.put_credentials(PHRASE, SECRET)
+    known.put_camera(camera(secret="key"), written(), GATE)
+    assert stirred(known, lambda: known.drop_credentials(SECRET))
+    assert known.expire() == SECRET_GRACE
+    assert known.placements[GATE].credentials == PHRASE
+    clock.now = SECRET_GRACE - 1
+    assert known.expire() == 1
+    known.put_credentials(Credentials("viewer", "other"), SECRET)
+    assert known.expire() is None
+    assert known.placements[GATE].credentials == Credentials("viewer", "other")
+    known.drop_credentials(SECRET)
+    clock.now += SECRET_GRACE
+    assert stirred(known, known.expire)
+    assert known.cameras == {}
+    assert known.refused == {GATE}
 
 
 def test_a_rotated_password_touches_its_cameras_alone(known: Known) -> None:
