@@ -14,6 +14,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import is_not, ne
 from typing import Any, Final
 
 import grpc
@@ -27,7 +28,17 @@ from pancar_proto.v1 import control_pb2_grpc
 
 from pancar_operator.access import Access
 from pancar_operator.authority import Current, Peer, peer
-from pancar_operator.model import DEFAULT_NAMESPACE, CameraState, Key, Placement, Relay, Report, Transport, Video
+from pancar_operator.model import (
+    DEFAULT_NAMESPACE,
+    CameraObject,
+    CameraState,
+    Key,
+    Placement,
+    Relay,
+    Report,
+    Transport,
+    Video,
+)
 from pancar_operator.observe import Endpoint, Known
 from pancar_operator.steps import Holding, Release, Step
 
@@ -76,8 +87,8 @@ class _Seat:
     # No plan has counted this relay in yet: an empty state now would make it drop what it pulls.
     planned: bool = False
     dirty: bool = True
-    # As they stand in the state sent last.
-    generations: dict[Key, int] = field(default_factory=dict)
+    # As they were when a state was sent last, and as they have been since without a difference to the relay.
+    written: dict[Key, CameraObject | None] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
 
     def holding(self) -> Holding:
@@ -225,11 +236,12 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         """Whether anything that no step tells of is another than what was sent last."""
         if seat.addresses != self._known.addresses(uid):
             return True
-        return any(self._generation(key) != sent for key, sent in seat.generations.items())
-
-    def _generation(self, camera: Key) -> int:
-        written = self._known.objects.get(camera)
-        return written.generation if written is not None else 0
+        objects = self._known.objects
+        # Over all cameras at every change, and mostly for nothing.
+        if not any(map(is_not, map(objects.get, seat.written), seat.written.values())):
+            return False
+        before, seat.written = seat.written, {key: objects.get(key) for key in seat.written}
+        return any(map(ne, map(_generation, seat.written.values()), map(_generation, before.values())))
 
     async def _desired(self, uid: str, seat: _Seat, stream: _Stream) -> AsyncIterator[pb.Desired]:
         while True:
@@ -241,13 +253,13 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
                 seat.dirty = False
                 self._version += 1
                 seat.in_flight[self._version] = (frozenset(seat.desired), self._access)
-                seat.generations = {key: self._generation(key) for key in seat.desired}
+                seat.written = {key: self._known.objects.get(key) for key in seat.desired}
                 seat.addresses = self._known.addresses(uid)
                 yield pb.Desired(
                     term=self._term,
                     version=self._version,
                     assignments=[
-                        _assignment(key, placement, seat.generations[key])
+                        _assignment(key, placement, _generation(seat.written[key]))
                         for key, placement in sorted(seat.desired.items())
                     ],
                     access=_access(self._access),
@@ -314,6 +326,10 @@ def _report(uid: str, status: pb.CameraStatus) -> Report:
         video=video,
         generation=status.generation,
     )
+
+
+def _generation(written: CameraObject | None) -> int:
+    return written.generation if written is not None else 0
 
 
 def _assignment(key: Key, placement: Placement, generation: int) -> pb.Assignment:
