@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Self
 
 import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pancar_operator.authority import Authorities, Enrolled, Issuer
@@ -43,6 +45,13 @@ stringData: {username: viewer, password: hunter2}
 
 
 DEFAULT = Key("default", "default")
+
+
+def requested() -> tuple[bytes, bytes]:
+    """A new key (PEM) and the request to certify it (DER)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), request.public_bytes(Encoding.DER)
 
 
 def certified(issuer: Issuer, uid: str, pool: Key = DEFAULT) -> Pair:
