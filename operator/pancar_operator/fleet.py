@@ -45,6 +45,8 @@ RECHECK_SECONDS: Final = 30.0
 FIRST_PAUSE: Final = 1.0
 LAST_PAUSE: Final = 60.0
 OUTAGE_PAUSE: Final = 5.0
+# Plans and objects come in bursts.
+PACE_SECONDS: Final = 0.1
 # A pod may be missing, or without a node, for so long before we ask why; and not be ready on its node.
 LATE_SECONDS: Final = 10.0
 START_SECONDS: Final = 30.0
@@ -208,6 +210,7 @@ class Fleet:
                 _log.warning("fleet.waits", pause=outage, error=redact(str(error)))
                 await asyncio.sleep(outage)
                 wait = 0.0
+            await asyncio.sleep(PACE_SECONDS)
 
     async def _round(self) -> float:
         """Everything once; the seconds until it is worth looking again. Raises ApiUnreachable."""
@@ -419,6 +422,7 @@ class Fleet:
             return
         del self._live[target]
         self._settled.pop(target, None)
+        self._kept_otherwise.pop(target, None)
         if kind == "StatefulSet":
             self._size(_pool_of(live), 0)
         self._woken.set()
