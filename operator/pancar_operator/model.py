@@ -585,6 +585,8 @@ class Why(StrEnum):
     # The plan empties relays by itself, to have fewer or to replace outdated ones.
     SCALE_IN = "ScaleIn"
     ROLLED = "Rolled"
+    # Another relay came while no picture had come yet.
+    BALANCED = "Balanced"
 
 
 class Assignment(NamedTuple):
@@ -611,6 +613,8 @@ class Snapshot:
     sizes: Mapping[Key, int] = plain_field(default_factory=dict)
     # Cameras on their way: assigned, and that relay has not got anywhere with them yet.
     unsettled: frozenset[Key] = frozenset()
+    # Those of them whose relay is attached and did not bring them along: nobody has seen them there yet.
+    fresh: frozenset[Key] = frozenset()
 
 
 class CameraState(StrEnum):

@@ -341,6 +341,7 @@ class Known:
         )
 
     def snapshot(self, placed: Mapping[Key, Assignment]) -> Snapshot:
+        unsettled = self._unsettled(placed)
         return Snapshot(
             cameras=self.cameras.copy(),
             pools=self.pools.copy(),
@@ -349,7 +350,8 @@ class Known:
             placed=placed,
             bitrates=self._bitrates.copy(),
             sizes={pool: size for pool, size in self._sizes.items() if pool in self.pools},
-            unsettled=self._unsettled(placed),
+            unsettled=unsettled,
+            fresh=frozenset(key for key in unsettled if self._is_fresh(key, placed[key].relay)),
         )
 
     def _seen(self, uid: str, relay: Relay) -> Relay:
@@ -381,6 +383,10 @@ class Known:
             for key, (uid, _) in placed.items()
             if (report := reports.get(key)) is None or report.relay != uid or report.state is waiting
         )
+
+    def _is_fresh(self, key: Key, uid: str) -> bool:
+        known = self.relays.get(uid)
+        return known is not None and known.detached_at is None and key not in known.holding
 
     def _name(self, uid: str) -> str:
         pod = self.pods.get(uid)

@@ -6,8 +6,9 @@ Placement is sticky: a camera stays where it is while its relay is there, in the
 capacity; it keeps its very `Assignment` then, so that what did not change is told by identity. What has to be placed
 goes to the first relay after it on a hash ring, unless that one has its share of the load already; what is left after
 that fills the relays with the least load. So load is even, and even a plan from nothing puts most cameras where the
-last one did. A camera with a zone is placed in it while there is room; it is never moved for it. Where there is too
-little room, cameras are served in the order of their names. Each camera left over carries its reason.
+last one did. To a relay that comes later, cameras move of which no picture has come yet, and no others. A camera with a
+zone is placed in it while there is room; it is never moved for it. Where there is too little room, cameras are served
+in the order of their names. Each camera left over carries its reason.
 
 A relay has room for so many cameras, and for so many Mbit/s; the latter only close it for new cameras.
 
@@ -26,6 +27,7 @@ from enum import StrEnum
 from functools import lru_cache
 from hashlib import shake_128
 from heapq import heapify, heapreplace
+from math import floor
 from typing import Final, NamedTuple
 
 from pancar_operator.model import Assignment, Camera, Key, Relay, RelayPool, Snapshot, Why
@@ -40,6 +42,9 @@ MOVING: Final = (10, 5)
 
 # A relay goes only if beyond the headroom this part of a relay stays free, so that the size does not swing.
 _MARGIN: Final = 4
+
+# A relay's load is uneven from so much of its share on, and a camera at least.
+_UNEVEN: Final = 0.1
 
 # Points on the ring of a relay of its pool's full capacity: the more, the more cameras find their first relay open.
 _POINTS: Final = 32
@@ -123,7 +128,9 @@ def plan(snapshot: Snapshot) -> Plan:
         wanted[key] = _wanted(fleet)
         fleet.empty(wanted[key])
         emptying.update(fleet.emptying)
-        left = draft.move_on(fleet, draft.place(fleet))
+        came = draft.place(fleet)
+        draft.even_out(fleet, came)
+        left = draft.move_on(fleet, came)
         replicas[key] = draft.replicas(fleet, wanted[key])
         if fleet.rolling and (fleet.rolling in left or not draft.occupied(fleet.rolling)):
             replaceable.add(fleet.rolling)
@@ -161,8 +168,9 @@ def _fleets(snapshot: Snapshot) -> dict[Key, "_Fleet"]:
     for relay in snapshot.relays:
         if relay.pool in members:
             members[relay.pool].append(relay)
+    highest = max(BITRATE, max(snapshot.bitrates.values(), default=0))
     return {
-        key: _Fleet(pool, members[key], snapshot.sizes.get(key), snapshot.bitrates)
+        key: _Fleet(pool, members[key], snapshot.sizes.get(key), snapshot.bitrates, highest)
         for key, pool in sorted(snapshot.pools.items())
     }
 
@@ -259,6 +267,7 @@ class _Draft:
         if fleet.emptying and len(targets) < len(homeless):
             left = [key for key in homeless if key not in targets]
             targets.update(fleet.take(left, tuple(fleet.emptying), self._zone))
+        why_not = Unplaced(fleet.why_not, fleet.pool.key)
         for key in homeless:
             current = fleet.homeless[key]
             if (target := targets.get(key)) is not None:
@@ -266,8 +275,25 @@ class _Draft:
             elif current is not None and fleet.keeps(current.relay):
                 self.assignments[key] = current
             else:
-                self.unplaced[key] = Unplaced(fleet.why_not, fleet.pool.key)
+                self.unplaced[key] = why_not
         return set(targets)
+
+    def even_out(self, fleet: "_Fleet", came: set[Key]) -> None:
+        """Moves cameras that nobody has seen yet to relays that have much less to do, as those that came after them."""
+        if not self._snapshot.fresh:
+            return
+        over, under = fleet.uneven
+        if not over or not under:
+            return
+        leaving: list[Key] = []
+        for uid, keys in self._residents(over).items():
+            zone = fleet.relays[uid].zone
+            fresh = [key for key in keys if key in self._snapshot.fresh and key not in came]
+            leaving += [key for key in fresh if not zone or self._zone(key) != zone][-over[uid] :]
+        for key, target in fleet.take(sorted(leaving), tuple(under), self._zone, sum(under.values())).items():
+            current = self.assignments[key]
+            fleet.leaves(key, current.relay)
+            self._assign(key, current, target, Why.BALANCED)
 
     def move_on(self, fleet: "_Fleet", came: set[Key]) -> set[str]:
         """Moves a few cameras off the relays that are emptied; returns those of whose cameras no other takes any."""
@@ -281,7 +307,7 @@ class _Draft:
         for key, target in targets.items():
             current = self.assignments[key]
             left.discard(current.relay)
-            fleet.loads[current.relay] -= 1
+            fleet.leaves(key, current.relay)
             self._assign(key, current, target, _MOVED_BY[fleet.emptying[current.relay]])
         return left if len(targets) < most else set()
 
@@ -336,7 +362,10 @@ class _Draft:
 class _Fleet:
     """The relays of one pool, with the cameras they have and those that look for one."""
 
-    def __init__(self, pool: RelayPool, relays: Iterable[Relay], size: int | None, bitrates: Mapping[Key, int]) -> None:
+    def __init__(
+        self, pool: RelayPool, relays: Iterable[Relay], size: int | None, bitrates: Mapping[Key, int], highest: int
+    ) -> None:
+        """`highest` is the highest of the bitrates."""
         self.pool = pool
         self.relays = {relay.uid: relay for relay in sorted(relays, key=lambda relay: relay.uid)}
         self.size = size
@@ -353,10 +382,7 @@ class _Fleet:
         # What all cameras of the pool take.
         self.demand = _NONE
         # Whether megabits may be short before places are; else nobody need count them.
-        highest = max(BITRATE, max(bitrates.values(), default=0))
-        each = pool.spec.capacity
-        rooms = [(each.cameras, each.egress_mbps), *zip(self.rooms.values(), self._limits.values(), strict=True)]
-        self.narrow = any(limit < room * highest for room, limit in rooms)
+        self.narrow = self._is_narrow(highest)
         # In the order in which they are emptied.
         self.emptying: dict[str, Emptying] = {}
         # The one of these that is to be replaced next.
@@ -368,6 +394,12 @@ class _Fleet:
         """Where its StatefulSet has no place for it any more, its pod is about to be deleted."""
         return relay.draining or (self.size is not None and relay.ordinal is not None and relay.ordinal >= self.size)
 
+    def _is_narrow(self, highest: int) -> bool:
+        """Whether relays full of cameras that send so much send more than they may."""
+        each = self.pool.spec.capacity
+        rooms = [(each.cameras, each.egress_mbps), *zip(self.rooms.values(), self._limits.values(), strict=True)]
+        return any(limit < room * highest for room, limit in rooms)
+
     @property
     def open(self) -> tuple[str, ...]:
         return tuple(uid for uid in self.loads if uid not in self.emptying)
@@ -375,6 +407,16 @@ class _Fleet:
     @property
     def overfull(self) -> list[str]:
         return [uid for uid, load in self.loads.items() if load > self.rooms[uid]]
+
+    @property
+    def uneven(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Open relays with clearly more than their share of the load, and with clearly less: each by how many."""
+        relays = self.open
+        total, room = sum(self.loads[uid] for uid in relays), sum(self.rooms[uid] for uid in relays)
+        by = {uid: self.loads[uid] - total * self.rooms[uid] / room for uid in relays}
+        bound = {uid: max(1.0, total * self.rooms[uid] / room * _UNEVEN) for uid in relays}
+        over = {uid: floor(more) for uid, more in by.items() if more > bound[uid]}
+        return over, {uid: floor(-more) for uid, more in by.items() if -more >= bound[uid]}
 
     @property
     def why_not(self) -> WhyNot:
@@ -386,6 +428,12 @@ class _Fleet:
     def rate(self, camera: Key) -> int:
         """Megabits a second."""
         return self._bitrates.get(camera, BITRATE)
+
+    def leaves(self, camera: Key, uid: str) -> None:
+        """The inverse of a `take`."""
+        self.loads[uid] -= 1
+        if self.narrow:
+            self.sent[uid] -= self.rate(camera)
 
     def takes(self, namespace: str) -> bool:
         taken = self.pool.spec.takes(namespace)

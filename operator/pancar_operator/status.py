@@ -89,6 +89,7 @@ BECAUSE: Final[Mapping[Why, str]] = {
     Why.POOL_CHANGED: "it, or the relay it was on, now belongs to another pool",
     Why.SCALE_IN: "its pool needs fewer relays",
     Why.ROLLED: "the relay it was on is being replaced by an up-to-date one",
+    Why.BALANCED: "another relay had less to do, and no picture had come yet",
 }
 
 # Reasons of a pool's conditions, where somebody has to mend it.

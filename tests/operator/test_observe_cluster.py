@@ -325,3 +325,22 @@ def test_a_camera_settles_when_its_relay_has_got_somewhere(known: Known) -> None
     assert unsettled() == frozenset()
     placed = {GATE: Assignment("r2", Why.ROLLED)}
     assert unsettled() == {GATE}
+
+
+def test_a_camera_is_fresh_on_a_relay_that_did_not_bring_it_along(known: Known) -> None:
+    known.put_camera(camera(), written(), GATE)
+    placed = {GATE: Assignment("r1", Why.NEW)}
+
+    def fresh() -> frozenset[Key]:
+        return known.snapshot(placed).fresh
+
+    assert fresh() == frozenset(), "who knows what a relay does that is not there"
+    known.attach(RELAY, ENDPOINT, frozenset([GATE]))
+    assert fresh() == frozenset()
+    known.attach(RELAY, ENDPOINT)
+    assert fresh() == {GATE}
+    known.detach("r1")
+    assert fresh() == frozenset()
+    known.attach(RELAY, ENDPOINT)
+    known.report(GATE, Report("r1", CameraState.LIVE))
+    assert fresh() == frozenset()

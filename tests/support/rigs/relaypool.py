@@ -6,7 +6,7 @@ says, and holds it to what no plan may do.
 
 from dataclasses import replace
 
-from pancar_operator.model import Assignment, Camera, Key, Relay, RelayPool, Snapshot
+from pancar_operator.model import Assignment, Camera, Key, Relay, RelayPool, Snapshot, Why
 from pancar_operator.plan import MOVING, Emptying, Plan, capacity, plan
 from rigs.plans import POOL, camera
 
@@ -54,6 +54,7 @@ class SimulatedPool:
         self.relays.pop(ordinal, None)
 
     def snapshot(self) -> Snapshot:
+        unsettled = frozenset(self.unsettled & self.cameras.keys())
         return Snapshot(
             cameras=self.cameras,
             pools={POOL: self.pool},
@@ -61,7 +62,8 @@ class SimulatedPool:
             default_pool=POOL,
             placed=self.placed,
             sizes={POOL: self.size},
-            unsettled=frozenset(self.unsettled & self.cameras.keys()),
+            unsettled=unsettled,
+            fresh=unsettled,
         )
 
     def round(self) -> Plan:
@@ -109,6 +111,8 @@ class SimulatedPool:
         for key in planned.unplaced:
             before = given.placed.get(key)
             assert before is None or before.relay not in relays, f"{key} was stranded"
+        evened = {move.camera for move in planned.moves if move.why is Why.BALANCED}
+        assert evened <= given.fresh, "somebody may have seen it"
         voluntary = [move for move in planned.moves if move.source in planned.emptying]
         came = {key for key, at in planned.assignments.items() if given.placed.get(key) is not at}
         if voluntary:
