@@ -5,6 +5,7 @@ answers whether it may be told now; `due` names the items to look at again; `tak
 is then busy until `done` or `failed`. The clock is the caller's, in seconds, and never runs backwards.
 """
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -20,31 +21,38 @@ CALM: Final = 60.0
 FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 60.0
 
-# With the burst at most 45 in any second: the rest is for requests that overtake each other on the way.
-WRITES_PER_SECOND: Final = 40.0
-BURST: Final = 5.0
+# At most 50 reach the API server in any second: those that may begin in it, and those that had begun before.
+WRITES_PER_SECOND: Final = 38.0
+BURST: Final = 4.0
+AT_ONCE: Final = 8
 
 
 class Allowance:
-    """A bucket of tokens, one for each write."""
+    """Of writes that are not urgent: a bucket of tokens, one for each, and a bound on those that are not `done`."""
 
-    def __init__(self, rate: float = WRITES_PER_SECOND, burst: float = BURST) -> None:
-        self._rate, self._burst = rate, burst
-        self._left = burst
+    def __init__(self) -> None:
+        self._left = BURST
         self._at = 0.0
+        self._room = AT_ONCE
 
     def wait(self, now: float) -> float:
-        """Seconds until there is a token."""
-        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
+        """Seconds until one may be taken; infinite where none may before one is done."""
+        self._left = min(BURST, self._left + (now - self._at) * WRITES_PER_SECOND)
         self._at = now
+        if not self._room:
+            return math.inf
         # The sum of many fractions falls short of a whole by as many roundings.
-        return max(0.0, (1.0 - self._left) / self._rate) if self._left < 1.0 - 1e-9 else 0.0
+        return (1.0 - self._left) / WRITES_PER_SECOND if self._left < 1.0 - 1e-9 else 0.0
 
     def take(self, now: float) -> bool:
         if self.wait(now) > 0.0:
             return False
         self._left -= 1.0
+        self._room -= 1
         return True
+
+    def done(self) -> None:
+        self._room += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +64,10 @@ class _Written:
 class Pacing(Generic[Item]):
     """`last_pause` bounds how long an item that changes all the time goes untold."""
 
-    def __init__(self, allowance: Allowance, *, urgent: int, others: int, last_pause: float = LAST_PAUSE) -> None:
-        """At most `urgent` and `others` are busy at once; only the others take from the allowance."""
+    def __init__(self, allowance: Allowance, *, urgent: int, last_pause: float = LAST_PAUSE) -> None:
+        """At most `urgent` of the urgent ones are busy at once; the others take from the allowance."""
         self._allowance = allowance
-        self._room = {True: urgent, False: others}
+        self._room = urgent
         self._last_pause = last_pause
         self._busy: dict[Item, bool] = {}
         # Told now, in the order in which they came.
@@ -112,10 +120,10 @@ class Pacing(Generic[Item]):
         """The next item to write, if one may be written now."""
         for urgent in (True, False):
             ready = self._ready[urgent]
-            if ready and self._room[urgent] and (urgent or self._allowance.take(now)):
+            if ready and (self._room if urgent else self._allowance.take(now)):
                 item = next(iter(ready))
                 del ready[item]
-                self._room[urgent] -= 1
+                self._room -= urgent
                 self._busy[item] = urgent
                 return item
         return None
@@ -151,15 +159,18 @@ class Pacing(Generic[Item]):
     def wait(self, now: float) -> float | None:
         """Seconds until `due` or `take` may have something; None where only something new can bring it."""
         times = [max(0.0, self._timers[0][0] - now)] if self._timers else []
-        if self._ready[False] and self._room[False]:
+        if self._ready[False]:
             times.append(self._allowance.wait(now))
-        if self._ready[True] and self._room[True]:
+        if self._ready[True] and self._room:
             times.append(0.0)
         return min(times, default=None)
 
     def _free(self, item: Item) -> bool:
         urgent = self._busy.pop(item)
-        self._room[urgent] += 1
+        if urgent:
+            self._room += 1
+        else:
+            self._allowance.done()
         self._held.pop(item, None)
         return urgent
 

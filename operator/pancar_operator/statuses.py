@@ -40,13 +40,13 @@ from pancar_operator.status import Conditions, Fleet, Place, camera_status, pool
 
 # First statuses and those of an edited manifest are written this many at once, without a bound on their rate.
 AT_ONCE: Final = 32
-OTHERS_AT_ONCE: Final = 16
 # A camera that is on its way is held back for so long, so that one write tells where it came to.
 HOLD: Final = 3.0
 # Pools change pod by pod, and whoever scales or rolls them waits to see it.
 POOL_HOLD: Final = 1.0
 POOL_PAUSE: Final = 4.0
 TICK: Final = 1.0
+POST_PAUSE: Final = 5.0
 # Statuses that somebody else wrote into are noticed within so long.
 AROUND: Final = 5.0
 # After so many cameras other tasks have their turn.
@@ -142,14 +142,14 @@ class Statuses:
             CAMERAS,
             "Camera",
             TypeAdapter(CameraStatus),
-            Pacing(self._allowance, urgent=AT_ONCE, others=OTHERS_AT_ONCE),
+            Pacing(self._allowance, urgent=AT_ONCE),
             known.objects,
         )
         self._pools = _Book(
             POOLS,
             "RelayPool",
             TypeAdapter(RelayPoolStatus),
-            Pacing(self._allowance, urgent=AT_ONCE, others=OTHERS_AT_ONCE, last_pause=POOL_PAUSE),
+            Pacing(self._allowance, urgent=AT_ONCE, last_pause=POOL_PAUSE),
             known.pool_objects,
         )
         self._gathering = Gathering()
@@ -164,6 +164,8 @@ class Statuses:
         # When the pools are to be looked at; not before the first round.
         self._look_at = math.inf
         self._look_around_at = 0.0
+        # Not before then, after an Event could not be posted.
+        self._post_from = 0.0
         self._woken = asyncio.Event()
 
     def note(self, round_: Round) -> None:
@@ -309,7 +311,7 @@ class Statuses:
     def _job(self) -> Coroutine[None, None, None] | None:
         """The next request that may be made now."""
         now = _clock()
-        if self._gathering.waiting(now) and self._allowance.take(now):
+        if self._gathering.waiting(now) and now >= self._post_from and self._allowance.take(now):
             return self._post(self._gathering.take())
         if (key := self._pools.pacing.take(now)) is not None:
             return self._write_pool(key)
@@ -350,23 +352,26 @@ class Statuses:
     async def _post(self, event: Event) -> None:
         known = self._known.objects if event.kind == "Camera" else self._known.pool_objects
         given = known.get(event.key)
-        if given is None:
-            return
         try:
-            made = body(event, given.uid, self._second(), self._instance)
-            await self._api.create(CORE_EVENTS.path(event.key.namespace), made)
+            if given is not None:
+                made = body(event, given.uid, self._second(), self._instance)
+                await self._api.create(CORE_EVENTS.path(event.key.namespace), made)
         except ApiError as error:
             if error.passing:
                 self._gathering.again(event)
+                self._post_from = _clock() + max(POST_PAUSE, error.retry_after or 0.0)
             else:
                 _log.warning("event.refused", name=str(event.key), reason=event.reason, error=error.message)
+        finally:
+            self._allowance.done()
+            self._woken.set()
 
     async def _wait(self) -> None:
         """Until something is noted or done, or there may be something to do; for TICK at most."""
         now = _clock()
         waits = [TICK]
         if self._gathering.waiting(now):
-            waits.append(self._allowance.wait(now))
+            waits.append(max(self._post_from - now, self._allowance.wait(now)))
         for wait in (self._gathering.wait(now), self._cameras.pacing.wait(now), self._pools.pacing.wait(now)):
             if wait is not None:
                 waits.append(wait)

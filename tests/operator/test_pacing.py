@@ -1,18 +1,28 @@
 """When statuses may be written, on a clock of the test's own."""
 
+import math
 from collections import Counter
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from pancar_operator.pacing import BURST, FIRST_PAUSE, LAST_PAUSE, LAST_RETRY, WRITES_PER_SECOND, Allowance, Pacing
+from pancar_operator.pacing import (
+    AT_ONCE,
+    BURST,
+    FIRST_PAUSE,
+    LAST_PAUSE,
+    LAST_RETRY,
+    WRITES_PER_SECOND,
+    Allowance,
+    Pacing,
+)
 
 
 class Driven:
     """A writer that writes at once whatever it may, and an API server that takes it or not."""
 
-    def __init__(self, *, urgent: int = 32, others: int = 16) -> None:
-        self.pacing = Pacing[str](Allowance(), urgent=urgent, others=others)
+    def __init__(self) -> None:
+        self.pacing = Pacing[str](Allowance(), urgent=32)
         self.now = 0.0
         self.wanting: dict[str, bool] = {}
         self.writes: list[tuple[float, str]] = []
@@ -71,15 +81,23 @@ def test_first_statuses_do_not_wait_for_the_others() -> None:
 
 
 def test_so_many_are_busy_at_once_and_no_more() -> None:
-    pacing = Pacing[str](Allowance(), urgent=3, others=2)
-    for number in range(5):
+    allowance = Allowance()
+    pacing = Pacing[str](allowance, urgent=3)
+    for number in range(20):
         pacing.want(f"new-{number}", 0.0, urgent=True)
         pacing.want(f"camera-{number}", 0.0)
-    taken = [pacing.take(0.0) for _ in range(10)]
-    assert [item for item in taken if item] == ["new-0", "new-1", "new-2", "camera-0", "camera-1"]
-    assert pacing.wait(0.0) is None, "nothing can be taken until one is done"
-    pacing.done("new-1", 0.0)
-    assert pacing.take(0.0) == "new-3"
+    taken = [item for at in range(20) if (item := pacing.take(float(at)))]
+    assert sorted(taken) == [*(f"camera-{number}" for number in range(AT_ONCE)), "new-0", "new-1", "new-2"]
+    assert pacing.wait(20.0) == math.inf, "nothing can be taken until one is done"
+    pacing.done("new-1", 20.0)
+    assert pacing.take(20.0) == "new-3"
+    assert pacing.take(20.0) is None
+    pacing.done("camera-5", 20.0)
+    assert pacing.take(20.0) == f"camera-{AT_ONCE}"
+
+
+def test_what_reaches_the_api_server_in_a_second_is_bounded_however_late_it_comes() -> None:
+    assert WRITES_PER_SECOND + BURST + AT_ONCE <= 50
 
 
 def test_what_is_on_its_way_is_held_back_and_told_as_it_came_to_be() -> None:
@@ -159,7 +177,7 @@ def test_what_failed_is_tried_again_ever_more_seldom_until_it_succeeds() -> None
 
 
 def test_a_change_while_it_is_written_is_not_lost() -> None:
-    pacing = Pacing[str](Allowance(), urgent=1, others=1)
+    pacing = Pacing[str](Allowance(), urgent=1)
     pacing.want("gate", 0.0)
     assert pacing.take(0.0) == "gate"
     assert not pacing.want("gate", 0.1)
