@@ -9,6 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from pancar_operator.model import (
@@ -191,12 +192,21 @@ def _condition(
     message = told.message[:_MESSAGE_MAX]
     if before is not None and _gist(before) == (told.status, told.reason, message, generation):
         return before
+    since = before.last_transition_time if before and before.status is told.status else now
+    return _stated(kind, told.status, told.reason, message, since, generation)
+
+
+# Thousands of cameras say the same in the same second.
+@lru_cache(maxsize=10_000)
+def _stated(
+    kind: str, status: Truth, reason: str, message: str, since: datetime, generation: int | None
+) -> StatusCondition:
     return StatusCondition(
         type=kind,
-        status=told.status,
-        reason=told.reason,
+        status=status,
+        reason=reason,
         message=message,
-        last_transition_time=before.last_transition_time if before and before.status is told.status else now,
+        last_transition_time=since,
         observed_generation=generation,
     )
 
@@ -206,6 +216,7 @@ def _gist(condition: StatusCondition) -> tuple[Truth, str, str, int | None]:
     return condition.status, condition.reason, condition.message, condition.observed_generation
 
 
+@lru_cache(maxsize=1000)
 def _video(video: Video) -> VideoStatus:
     return VideoStatus(
         codec=video.codec[:32],
