@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,10 @@ class Minter:
         return link
 
 
-class Operator(ControlPlaneServicer):
-    """The operator's end: certifies relays, sends Attach what it is given, keeps what it hears."""
+class Certifier:
+    """Where relays enrol, and all that they are told to find it."""
 
-    def __init__(self, minter: Minter, folder: Path) -> None:
-        self.minter = minter
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.target = f"unix:{folder}/control.sock"
         self.enrolling = f"unix:{folder}/enrol.sock"
@@ -81,26 +81,16 @@ class Operator(ControlPlaneServicer):
         self.issuer = Issuer(Authorities.new(self.now()), self.now)
         self.tokens = ProcessTokens()
         self.authorities.write_bytes(self.issuer.bundle)
-        self.heard: list[pb.Report] = []
-        # Certificates of the relays that attached, PEM, one for each stream; and the streams that stand.
-        self.peers: list[bytes] = []
-        self.streams = 0
-        self._attached: dict[str, asyncio.Event] = {}
-        self._desired = pb.Desired(term=1, version=1, access=minter.access())
-        self._told = asyncio.Condition()
 
     def now(self) -> datetime.datetime:
         return datetime.datetime.now(datetime.UTC) - self.behind
 
     async def start(self) -> None:
-        self._serving, _ = server(self.target, self.issuer.current, clients=True)
-        add_ControlPlaneServicer_to_server(self, self._serving)
         self._enrolling, _ = Enrolment(self.issuer, self.tokens.verify).listen(self.enrolling)
-        await self._serving.start()
         await self._enrolling.start()
 
     async def stop(self) -> None:
-        await asyncio.gather(self._serving.stop(0.1), self._enrolling.stop(0.1))
+        await self._enrolling.stop(0.1)
 
     def settings(self, uid: str) -> dict[str, str]:
         """What a relay process is told to find this operator, and to be believed."""
@@ -114,6 +104,31 @@ class Operator(ControlPlaneServicer):
             "PANCAR_TOKEN": str(token),
             "PANCAR_LOG_FORMAT": "json",
         }
+
+
+class Operator(Certifier, ControlPlaneServicer):
+    """The operator's end: sends Attach what it is given, keeps what it hears."""
+
+    def __init__(self, minter: Minter, folder: Path) -> None:
+        super().__init__(folder)
+        self.minter = minter
+        self.heard: list[pb.Report] = []
+        # Certificates of the relays that attached, PEM, one for each stream; and the streams that stand.
+        self.peers: list[bytes] = []
+        self.streams = 0
+        self._attached: dict[str, asyncio.Event] = {}
+        self._desired = pb.Desired(term=1, version=1, access=minter.access())
+        self._told = asyncio.Condition()
+
+    async def start(self) -> None:
+        await super().start()
+        self._serving, _ = server(self.target, self.issuer.current, clients=True)
+        add_ControlPlaneServicer_to_server(self, self._serving)
+        await self._serving.start()
+
+    async def stop(self) -> None:
+        await self._serving.stop(0.1)
+        await super().stop()
 
     async def Attach(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.Desired]:  # noqa: N802 - gRPC's name
         self.peers.append(context.auth_context()["x509_pem_cert"][0])
@@ -202,15 +217,30 @@ class Operator(ControlPlaneServicer):
         return next((r for r in reversed(self.heard) if r.HasField("camera") and r.camera.name == name), None)
 
 
-class Relay:
-    """A relay process and the operator it dials."""
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A relay process that serves."""
 
-    def __init__(self, process: subprocess.Popen[bytes], operator: Operator, uid: str, url: str, log: Path) -> None:
-        self.process = process
-        self.operator = operator
-        self.uid = uid
-        self.url = url
-        self.log = log
+    process: subprocess.Popen[bytes]
+    uid: str
+    url: str
+    log: Path
+
+    def events(self, name: str = "") -> list[dict[str, Any]]:
+        """What it logged: all of it, or events of this name."""
+        logged = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [event for event in logged if not name or event["event"] == name]
+
+    async def ended(self, seconds: float = 10.0) -> int:
+        """Its exit code, waited for."""
+        return await asyncio.to_thread(self.process.wait, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Relay(Running):
+    """One and the operator it dials."""
+
+    operator: Operator
 
     @property
     def hellos(self) -> list[pb.Hello]:
@@ -221,17 +251,8 @@ class Relay:
     def hello(self) -> pb.Hello:
         return self.hellos[-1]
 
-    def events(self, name: str = "") -> list[dict[str, Any]]:
-        """What it logged: all of it, or events of this name."""
-        logged = [json.loads(line) for line in self.log.read_text().splitlines()]
-        return [event for event in logged if not name or event["event"] == name]
-
     def bearer(self, **claims: Any) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.operator.minter.token(**claims)}"}
-
-    async def ended(self, seconds: float = 10.0) -> int:
-        """Its exit code, waited for."""
-        return await asyncio.to_thread(self.process.wait, seconds)
 
 
 class Cameras:
@@ -289,17 +310,15 @@ async def operating(minter: Minter) -> AsyncIterator[Operator]:
 
 
 @asynccontextmanager
-async def relaying(operator: Operator, folder: Path, *, attached: bool = True, **settings: str) -> AsyncIterator[Relay]:
-    """A relay process that serves, and unless told otherwise is attached to `operator`; keyword arguments are further
-    settings."""
+async def running(certifier: Certifier, folder: Path, **settings: str) -> AsyncIterator[Running]:
+    """A relay process that serves, whoever is there to attach to; keyword arguments are further settings."""
     uid = settings.get("PANCAR_RELAY_UID", uuid.uuid4().hex)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PANCAR_")},
-        **operator.settings(uid),
+        **certifier.settings(uid),
         "PANCAR_HTTP_LISTEN": "127.0.0.1:0",
         **settings,
     }
-    before = len(operator.heard)
     log = folder / f"{uid}-{uuid.uuid4().hex[:4]}.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(  # noqa: ASYNC220 - forks, does not wait
@@ -307,14 +326,7 @@ async def relaying(operator: Operator, folder: Path, *, attached: bool = True, *
         )
     try:
         started = await eventually(lambda: _STARTED.search(log.read_text()), "the relay starts", seconds=30.0)
-        relay = Relay(process, operator, uid, started[1], log)
-        if attached:
-            await eventually(
-                lambda: {"hello", "ack"} <= {report.WhichOneof("kind") for report in operator.heard[before:]},
-                f"the relay attaches; {log}",
-                seconds=30.0,
-            )
-        yield relay
+        yield Running(process, uid, started[1], log)
     finally:
         process.terminate()
         try:
@@ -323,6 +335,20 @@ async def relaying(operator: Operator, folder: Path, *, attached: bool = True, *
             # One that drains takes a second word.
             process.kill()
             process.wait()
+
+
+@asynccontextmanager
+async def relaying(operator: Operator, folder: Path, *, attached: bool = True, **settings: str) -> AsyncIterator[Relay]:
+    """A relay process that, unless told otherwise, is attached to `operator`."""
+    before = len(operator.heard)
+
+    def heard() -> bool:
+        return {"hello", "ack"} <= {report.WhichOneof("kind") for report in operator.heard[before:]}
+
+    async with running(operator, folder, **settings) as relay:
+        if attached:
+            await eventually(heard, f"the relay attaches; its log: {relay.log}", seconds=30.0)
+        yield Relay(relay.process, relay.uid, relay.url, relay.log, operator)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
