@@ -6,7 +6,7 @@ import re
 import yaml
 from rigs import manifests
 from rigs.camera import Cameras
-from rigs.pancar_cluster import Installation, numbered, pool
+from rigs.pancar_cluster import SLOW, Installation, numbered, pool
 from rigs.viewer import Viewer
 
 NAMES = numbered("gate", 12)
@@ -24,9 +24,9 @@ async def test_install_apply_wait_watch(bare: Installation, namespace: str, came
     for body in suggested:
         await bare.kubectl("create", "--dry-run=server", "--filename=-", stdin=yaml.safe_dump(body))
 
-    address = bare.cluster.layout.machine_address
-    locked = cameras(number=1, auth="digest", password="s3cret", address=address)
-    sources = [locked, *(cameras(number=n, address=address) for n in range(2, 13))]
+    address = bare.camera_address()
+    locked = cameras(**SLOW, number=1, auth="digest", password="s3cret", address=address)
+    sources = [locked, *(cameras(**SLOW, number=n, address=address) for n in range(2, 13))]
     own = bare.cluster.kube.within(namespace)
     await bare.apply(pool(replicas=2))
     await bare.apply(
@@ -39,7 +39,8 @@ async def test_install_apply_wait_watch(bare: Installation, namespace: str, came
 
     listed = {body["metadata"]["name"]: body for body in (await bare.get("cameras", "-n", namespace))["items"]}
     assert sorted(listed) == sorted(NAMES)
-    assert {body["status"]["relay"] for body in listed.values()} == {"default-0", "default-1"}
+    # Perhaps all of them on the relay that came first: none is moved for evenness alone.
+    assert {body["status"]["relay"] for body in listed.values()} <= {"default-0", "default-1"}
     for number, name in ((1, NAMES[0]), (12, NAMES[-1])):
         viewers: list[Viewer] = [await bare.viewer(namespace, name) for _ in range(3)]
         async with viewers[0], viewers[1], viewers[2]:
@@ -48,4 +49,4 @@ async def test_install_apply_wait_watch(bare: Installation, namespace: str, came
                 assert {seen.camera for _, seen in viewer.seen} == {number}
     for source in sources:
         stats = source.stats()
-        assert (stats.sessions, stats.sessions_total) == (1, 1)
+        assert (stats.sessions, stats.sessions_most) == (1, 1)

@@ -11,8 +11,8 @@ from rigs.pancar_cluster import Installation, condition, pool
 
 
 async def test_cameras_tell_how_they_are(pancar: Installation, namespace: str, cameras: Cameras) -> None:
-    live = cameras(address=pancar.cluster.layout.machine_address)
-    locked = cameras(auth="basic", password="s3cret", address=pancar.cluster.layout.machine_address)
+    live = cameras(address=pancar.camera_address())
+    locked = cameras(auth="basic", password="s3cret", address=pancar.camera_address())
     own = pancar.cluster.kube.within(namespace)
     await pancar.apply(pool(replicas=1))
     await pancar.apply(
@@ -55,4 +55,4 @@ async def test_cameras_tell_how_they_are(pancar: Installation, namespace: str, c
     wrong = manifests.camera("wrong", "http://192.0.2.1/")
     with pytest.raises(KubectlError, match=r"spec\.source\.main\.url.*rtsp"):
         await pancar.apply(wrong, kube=own)
-    assert "rtsp" in await pancar.kubectl("explain", "camera.spec.source.main")
+    assert "RTSP URL" in await pancar.kubectl("explain", "camera.spec.source.main")

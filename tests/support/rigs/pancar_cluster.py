@@ -6,7 +6,6 @@ threads, so that viewers go on meanwhile. Asked for by tests/cluster as the fixt
 
 import asyncio
 import contextlib
-import json
 import ssl
 import subprocess
 import sys
@@ -82,6 +81,10 @@ class Installation:
             self.kube("delete", "pods", "--all", "--grace-period=1", "--wait=false")
         self.helm("uninstall", RELEASE, "--namespace", self.namespace, "--ignore-not-found", "--wait")
         self.kube("delete", "--ignore-not-found", *(f"crd/{crd['metadata']['name']}" for crd in chart.crds().values()))
+
+    def camera_address(self) -> str:
+        """Where cameras stand: the machine that the test runs on."""
+        return self.cluster.layout.machine_address
 
     async def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 60.0) -> str:
         return await asyncio.to_thread(self.kube, *arguments, stdin=stdin, seconds=seconds)
@@ -173,8 +176,11 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def bare(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def bare(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Installation]:
     """Nothing installed yet; whatever is, is removed afterwards."""
+    failed = request.session.testsfailed
     namespace = f"pancar-{uuid.uuid4().hex[:6]}"
     cluster.kube("create", "namespace", namespace)
     cluster.kube("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
@@ -182,7 +188,8 @@ def bare(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     try:
         yield made
     finally:
-        sys.stdout.write(made.story())
+        if request.session.testsfailed > failed:
+            sys.stdout.write(made.story())
         made.remove()
         cluster.kube("delete", "namespace", namespace, "--wait=false")
 
@@ -194,10 +201,9 @@ def pancar(bare: Installation) -> Installation:
     return bare
 
 
+# Cameras cheap enough for a dozen beside a cluster on one machine.
+SLOW: dict[str, Any] = {"fps": 5, "gop": 5, "kbps": 200}
+
+
 def numbered(prefix: str, count: int) -> Sequence[str]:
     return [f"{prefix}-{number:02}" for number in range(1, count + 1)]
-
-
-def dump(*manifests: Manifest) -> str:
-    """As a file for kubectl."""
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
