@@ -318,28 +318,34 @@ def _volumes(pool: str) -> list[Body]:
 
 def _scheduling(pool: str, extra: PodSpec) -> Body:
     spread = [dict(constraint) for constraint in extra.topology_spread_constraints]
-    found: Body = {"topologySpreadConstraints": spread or _spread(pool)}
+    # Whoever says how pods are spread means it.
+    affinity = dict(extra.affinity) if spread else {"podAntiAffinity": _apart(pool), **extra.affinity}
+    found: Body = {"topologySpreadConstraints": spread or [_spread(pool)]}
+    if affinity:
+        found["affinity"] = affinity
     if extra.node_selector:
         found["nodeSelector"] = dict(extra.node_selector)
     if extra.tolerations:
         found["tolerations"] = [_toleration(toleration) for toleration in extra.tolerations]
-    if extra.affinity:
-        found["affinity"] = dict(extra.affinity)
     if extra.priority_class_name:
         found["priorityClassName"] = extra.priority_class_name
     return found
 
 
-def _spread(pool: str) -> list[Body]:
-    return [
-        {
-            "maxSkew": 1,
-            "topologyKey": key,
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": selector(pool)},
-        }
-        for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
-    ]
+def _spread(pool: str) -> Body:
+    """Over nodes. Not over zones in the same way: the scheduler passes over nodes that lack any of the keys."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector(pool)},
+    }
+
+
+def _apart(pool: str) -> Body:
+    """Over zones, where nodes have one."""
+    term = {"topologyKey": "topology.kubernetes.io/zone", "labelSelector": {"matchLabels": selector(pool)}}
+    return {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}
 
 
 def _toleration(toleration: Toleration) -> Body:

@@ -126,10 +126,23 @@ def test_the_pools_template_adds_and_takes_nothing_away() -> None:
     assert spec["topologySpreadConstraints"] == [{"maxSkew": 2}]
 
 
-def test_without_a_word_about_it_relays_spread_over_zones_and_nodes() -> None:
-    spread = specs.pod_template(pool(), DEPLOYMENT)["spec"]["topologySpreadConstraints"]
-    assert [entry["topologyKey"] for entry in spread] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
-    assert {entry["whenUnsatisfiable"] for entry in spread} == {"ScheduleAnyway"}
+def scheduling(**spec: Any) -> tuple[list[str], list[str]]:
+    """Topologies that pods are spread over, and those that they keep apart in."""
+    body = specs.pod_template(pool(template=PodTemplate(spec=PodSpec(**spec))), DEPLOYMENT)["spec"]
+    apart = body.get("affinity", {}).get("podAntiAffinity", {})
+    preferred = apart.get("preferredDuringSchedulingIgnoredDuringExecution", [])
+    return (
+        [entry["topologyKey"] for entry in body["topologySpreadConstraints"]],
+        [entry["podAffinityTerm"]["topologyKey"] for entry in preferred],
+    )
+
+
+def test_relays_spread_over_nodes_and_zones_unless_people_say_how() -> None:
+    by_default = (["kubernetes.io/hostname"], ["topology.kubernetes.io/zone"])
+    assert scheduling() == by_default
+    assert scheduling(affinity={"nodeAffinity": {}}) == by_default
+    assert scheduling(affinity={"podAntiAffinity": {}}) == (["kubernetes.io/hostname"], [])
+    assert scheduling(topology_spread_constraints=({"topologyKey": "rack"},)) == (["rack"], [])
 
 
 def test_a_node_port_is_reached_at_the_pods_node() -> None:

@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,7 @@ class RunningFleet:
         # Every relay that is ready attaches at once.
         self.attaching = False
         deployment = specs.Deployment(image, "Never", f"nobody.{namespace}.svc:8443", f"nobody.{namespace}.svc:8444")
-        issuer = Issuer(Authorities.new(_now()), _now)
-        self.fleet = Fleet(api, self.known, deployment, lambda: issuer.bundle)
+        self.fleet = Fleet(api, self.known, deployment, _authorities)
         put_pool, put_pod = self._put_pool, self._put_pod
         self._reflectors = [
             Reflector(api, POOLS, namespace=namespace, put=put_pool, drop=lambda key, _: self.known.drop_pool(key)),
@@ -107,6 +107,12 @@ async def running_fleet(kubeconfig: Path, namespace: str, image: str) -> AsyncIt
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await running
+
+
+@cache
+def _authorities() -> bytes:
+    """The same for every fleet, as they are kept in a Secret."""
+    return Issuer(Authorities.new(_now()), _now).bundle
 
 
 def _now() -> datetime:
