@@ -66,6 +66,7 @@ class _Once(dict[H, T]):
         return self.setdefault(key, value)
 
 
+_NO_ANNOTATIONS: Final[dict[str, str]] = {}
 _labels: Final = _Once[tuple[tuple[str, str], ...], dict[str, str]]()
 _parts: Final = _Once[tuple[tuple[str, object], ...], Any]()
 _values: Final = _Once[Any, Any]()
@@ -204,6 +205,7 @@ def _compact(parsed: Camera) -> Camera:
     put = object.__setattr__
     put(metadata, "namespace", intern(metadata.namespace))
     put(metadata, "labels", _labels.keep(tuple(sorted(metadata.labels.items())), metadata.labels))
+    put(metadata, "annotations", _NO_ANNOTATIONS)
     put(spec.source, "credentials_ref", _once(spec.source.credentials_ref))
     put(spec, "owner", _once(spec.owner))
     put(spec, "provider", _once(spec.provider))
