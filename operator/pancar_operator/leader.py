@@ -31,7 +31,7 @@ LEASE_SECONDS: Final = 15
 RENEW_DEADLINE: Final = 10
 RETRY_SECONDS: Final = 2
 # Of one request: two, a read and a write, fit between a failed renewal and the deadline.
-_REQUEST_SECONDS: Final = 3.0
+_REQUEST_SECONDS: Final = 4.0
 # Room in a term for the transitions of one Lease object.
 _TRANSITION_BITS: Final = 20
 

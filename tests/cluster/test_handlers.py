@@ -2,14 +2,22 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import pytest
 from pancar_operator.api import POOLS, Api, Body
 from pancar_operator.handlers import Handlers, Roll, rolls
 from pancar_operator.model import Key
 from rigs.cluster.kube import Kube
+from rigs.definitions import defined
 from rigs.waiting import eventually
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pools_defined(kube: Kube) -> Iterator[None]:
+    with defined(kube, "RelayPool"):
+        yield
 
 
 class Heard:
