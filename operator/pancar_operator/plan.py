@@ -6,9 +6,9 @@ Placement is sticky: a camera stays where it is while its relay is there, in the
 capacity; it keeps its very `Assignment` then, so that what did not change is told by identity. What has to be placed
 goes to the first relay after it on a hash ring, unless that one has its share of the load already; what is left after
 that fills the relays with the least load. So load is even, and even a plan from nothing puts most cameras where the
-last one did. To a relay that comes later, cameras move of which no picture has come yet, and no others. A camera with a
-zone is placed in it while there is room; it is never moved for it. Where there is too little room, cameras are served
-in the order of their names. Each camera left over carries its reason.
+last one did. To a relay that comes later, new cameras move of which no picture has come yet, and no others. A camera
+with a zone is placed in it while there is room; it is never moved for it. Where there is too little room, cameras are
+served in the order of their names. Each camera left over carries its reason.
 
 A relay has room for so many cameras, and for so many Mbit/s; the latter only close it for new cameras.
 
@@ -279,7 +279,7 @@ class _Draft:
         return set(targets)
 
     def even_out(self, fleet: "_Fleet", came: set[Key]) -> None:
-        """Moves cameras that nobody has seen yet to relays that have much less to do, as those that came after them."""
+        """Moves new cameras that nobody has seen yet to relays that have much less to do, as those that came later."""
         if not self._snapshot.fresh:
             return
         over, under = fleet.uneven
@@ -288,12 +288,16 @@ class _Draft:
         leaving: list[Key] = []
         for uid, keys in self._residents(over).items():
             zone = fleet.relays[uid].zone
-            fresh = [key for key in keys if key in self._snapshot.fresh and key not in came]
+            fresh = [key for key in keys if self._is_new(key) and key not in came]
             leaving += [key for key in fresh if not zone or self._zone(key) != zone][-over[uid] :]
         for key, target in fleet.take(sorted(leaving), tuple(under), self._zone, sum(under.values())).items():
             current = self.assignments[key]
             fleet.leaves(key, current.relay)
             self._assign(key, current, target, Why.BALANCED)
+
+    def _is_new(self, key: Key) -> bool:
+        """It came to its relay for the first time, and nobody has seen it there yet."""
+        return key in self._snapshot.fresh and self.assignments[key].why in (Why.NEW, Why.BALANCED)
 
     def move_on(self, fleet: "_Fleet", came: set[Key]) -> set[str]:
         """Moves a few cameras off the relays that are emptied; returns those of whose cameras no other takes any."""
@@ -303,7 +307,7 @@ class _Draft:
         leaving = [key for uid in fleet.emptying for key in residents[uid] if key not in came]
         most = self._may_move(fleet, came)
         targets = fleet.take(leaving, fleet.open, self._zone, most)
-        left = set(fleet.emptying)
+        left = {uid for uid in fleet.emptying if fleet.loads[uid]}
         for key, target in targets.items():
             current = self.assignments[key]
             left.discard(current.relay)

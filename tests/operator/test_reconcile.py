@@ -9,7 +9,6 @@ from pancar_operator.model import (
     CameraObject,
     CameraSpec,
     CameraState,
-    CameraStatus,
     Key,
     Manifests,
     Metadata,
@@ -18,13 +17,12 @@ from pancar_operator.model import (
     RelayPool,
     Report,
     Source,
-    StatusCondition,
     Stream,
-    Truth,
 )
 from pancar_operator.observe import DEFAULT_POOL, Endpoint, Known
 from pancar_operator.reconcile import Reconciler, Transition, gathered
 from pancar_operator.status import Phase
+from pancar_operator.statusfields import CameraStatus, StatusCondition, Truth
 
 GATE, HARBOUR, SQUARE = KEYS = [Key("kota", name) for name in ("gate", "harbour", "square")]
 
@@ -177,6 +175,8 @@ def test_what_a_relay_holds_too_late_is_not_taken_from_where_it_is() -> None:
     leader = NewLeader()
     leader.attach("a")
     assert {uid for uid, _ in leader.placed().values()} == {"a"}
+    for key in KEYS:
+        leader.known.report(key, Report("a", CameraState.LIVE))
     leader.attach("b", *KEYS)
     assert {uid for uid, _ in leader.placed().values()} == {"a"}
 
