@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from pancar_operator.model import API_VERSION, Camera, CameraStatus, RelayPool, RelayPoolStatus
+from pancar_operator.model import API_VERSION, Camera, RelayPool
 from pancar_operator.rules import UNQUOTED, VALIDATIONS
+from pancar_operator.statusfields import CameraStatus, RelayPoolStatus
 from pydantic import TypeAdapter
 from reference import page
 

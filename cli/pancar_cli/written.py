@@ -15,7 +15,6 @@ from pancar_operator.model import (
     Assignment,
     Camera,
     CameraObject,
-    CameraStatus,
     Exposure,
     Key,
     Manifests,
@@ -25,12 +24,11 @@ from pancar_operator.model import (
     Relay,
     RelayPool,
     Snapshot,
-    StatusCondition,
-    Truth,
     Why,
 )
 from pancar_operator.specs import HTTPS_PORT, has_pod_services
 from pancar_operator.status import Condition, Conditions
+from pancar_operator.statusfields import CameraStatus, StatusCondition, Truth
 
 from pancar_cli.facts import CameraFacts, Happening, RelayFacts, Told
 

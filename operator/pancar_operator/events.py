@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 
 from pancar_proto.logs import redact
 
-from pancar_operator.model import API_VERSION, CameraStatus, Key, RelayPoolStatus, Truth, Why
+from pancar_operator.model import API_VERSION, Key, Why
 from pancar_operator.status import ALARMING, BECAUSE
+from pancar_operator.statusfields import CameraStatus, RelayPoolStatus, Truth
 
 COMPONENT: Final = "pancar-operator"
 

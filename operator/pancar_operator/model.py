@@ -16,12 +16,12 @@ from typing import Annotated, Final, NamedTuple
 from pydantic import Field
 
 from pancar_operator.podtemplate import PodTemplate
-from pancar_operator.rules import KEYED_BY_TYPE, Unique, rule, schema
+from pancar_operator.rules import Unique, rule, schema
+from pancar_operator.statusfields import CameraStatus, RelayPoolStatus
 from pancar_operator.values import (
     POOL_NAME,
     Boolean,
     Clock,
-    ConditionType,
     DnsLabel,
     DnsName,
     HttpUrl,
@@ -31,7 +31,6 @@ from pancar_operator.values import (
     Line,
     NamespaceGlob,
     Number,
-    Reason,
     RtspUrl,
     Sentence,
     TimeZone,
@@ -80,14 +79,6 @@ class Exposure(StrEnum):
     HOST_NETWORK = "HostNetwork"
     NODE_PORT = "NodePort"
     LOAD_BALANCER = "LoadBalancer"
-
-
-class Truth(StrEnum):
-    """The status of a condition."""
-
-    TRUE = "True"
-    FALSE = "False"
-    UNKNOWN = "Unknown"
 
 
 class Day(StrEnum):
@@ -381,82 +372,6 @@ class RelayPool:
 
 
 @schema
-class StatusCondition:
-    """One aspect of an object's state, as Kubernetes' tools read it."""
-
-    type: Annotated[ConditionType, Field(description="What the condition is about.")]
-    status: Annotated[Truth, Field(description="Whether it holds; Unknown until something is known.")]
-    reason: Annotated[Reason, Field(description="Why, in one CamelCase word for programs.")]
-    message: Annotated[
-        str, Field(max_length=4096, description="Why, for a person: the cause and who mends it; may be empty.")
-    ]
-    last_transition_time: Annotated[datetime, Field(description="When status last changed.")]
-    observed_generation: Annotated[
-        Integer | None,
-        Field(ge=0, description="The metadata.generation that the condition speaks of."),
-    ] = None
-
-
-@schema
-class VideoStatus:
-    """What the main stream carries, as its parameter sets say."""
-
-    codec: Annotated[str, Field(max_length=32, description="The codec, as H264.")]
-    profile: Annotated[
-        str, Field(max_length=32, description="Profile of the codec; for H.264 its profile-level-id (RFC 6184, 8.1).")
-    ]
-    width: Annotated[Integer, Field(ge=0, le=65_535, description="Width in pixels.")]
-    height: Annotated[Integer, Field(ge=0, le=65_535, description="Height in pixels.")]
-    fps: Annotated[Number | None, Field(ge=0, description="Frames a second, where the stream declares them.")] = None
-
-
-@schema
-class CameraStatus:
-    """What the operator last saw of the camera; it is written when something changes, and only then."""
-
-    observed_generation: Annotated[
-        Integer | None,
-        Field(ge=0, description="The metadata.generation that the status speaks of."),
-    ] = None
-    conditions: Annotated[
-        tuple[StatusCondition, ...],
-        Field(
-            max_length=16,
-            description="Placed (on a relay), Connected (its stream is pulled), Ready (can be watched) and Paused.",
-            json_schema_extra=KEYED_BY_TYPE,
-        ),
-    ] = ()
-    pool: Annotated[
-        str | None, Field(max_length=317, description="Namespace and name of the RelayPool that takes the camera.")
-    ] = None
-    relay: Annotated[str | None, Field(max_length=253, description="The relay that pulls the camera.")] = None
-    video: Annotated[VideoStatus | None, Field(description="What the main stream carries.")] = None
-
-
-@schema
-class RelayPoolStatus:
-    """What the operator last saw of the pool."""
-
-    observed_generation: Annotated[
-        Integer | None,
-        Field(ge=0, description="The metadata.generation that the status speaks of."),
-    ] = None
-    conditions: Annotated[
-        tuple[StatusCondition, ...],
-        Field(
-            max_length=16,
-            description="What holds for the pool, as whether its relays are ready and a roll is done.",
-            json_schema_extra=KEYED_BY_TYPE,
-        ),
-    ] = ()
-    replicas: Annotated[Integer | None, Field(ge=0, le=1000, description="Relays that there are.")] = None
-    ready_replicas: Annotated[Integer | None, Field(ge=0, le=1000, description="Relays that serve.")] = None
-    selector: Annotated[
-        str | None, Field(max_length=1024, description="Label selector of the relays' pods, for the scale subresource.")
-    ] = None
-
-
-@schema
 class Secret:
     """A Secret of Kubernetes' own, of which Pancar reads the user name and the password."""
 
@@ -521,6 +436,10 @@ class Relay:
     outdated: bool = False
 
 
+_CAMERA_UNWRITTEN: Final = CameraStatus()
+_POOL_UNWRITTEN: Final = RelayPoolStatus()
+
+
 @plain(frozen=True, slots=True)
 class CameraObject:
     """A Camera as the API server holds it, beyond what it declares."""
@@ -528,7 +447,7 @@ class CameraObject:
     uid: str
     generation: int
     # As last written there; empty where nothing was.
-    status: CameraStatus = CameraStatus()
+    status: CameraStatus = _CAMERA_UNWRITTEN
     # Why the manifest in it means nothing to this operator; empty where it does.
     refused: str = ""
 
@@ -539,7 +458,7 @@ class PoolObject:
 
     uid: str
     generation: int
-    status: RelayPoolStatus = RelayPoolStatus()
+    status: RelayPoolStatus = _POOL_UNWRITTEN
 
 
 @plain(frozen=True, slots=True)

@@ -18,23 +18,11 @@ from pancar_proto.logs import redact
 from pydantic import TypeAdapter, ValidationError
 
 from pancar_operator.manifests import dotted
-from pancar_operator.model import (
-    Camera,
-    CameraObject,
-    CameraStatus,
-    Credentials,
-    Key,
-    Node,
-    Pod,
-    PoolObject,
-    RelayPool,
-    RelayPoolStatus,
-    StatusCondition,
-    VideoStatus,
-)
+from pancar_operator.model import Camera, CameraObject, Credentials, Key, Node, Pod, PoolObject, RelayPool
 from pancar_operator.plan import ZONE_LABEL
 from pancar_operator.sentences import sentence
 from pancar_operator.specs import POOL_LABEL
+from pancar_operator.statusfields import CameraStatus, RelayPoolStatus, StatusCondition, VideoStatus
 
 _CONTAINER: Final = "relay"
 _REVISION: Final = "controller-revision-hash"

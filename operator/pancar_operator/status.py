@@ -17,21 +17,17 @@ from pancar_operator.model import (
     Camera,
     CameraObject,
     CameraState,
-    CameraStatus,
     Key,
     Pod,
     PoolObject,
     RelayPool,
-    RelayPoolStatus,
     Report,
-    StatusCondition,
-    Truth,
     Video,
-    VideoStatus,
     Why,
 )
 from pancar_operator.plan import Emptying, Plan, Unplaced, WhyNot
 from pancar_operator.specs import POOL_LABEL
+from pancar_operator.statusfields import CameraStatus, RelayPoolStatus, StatusCondition, Truth, VideoStatus
 
 _REASON: Final = re.compile("[A-Z][A-Za-z0-9]{0,127}")
 _MESSAGE_MAX: Final = 4096

@@ -21,26 +21,18 @@ from pydantic import TypeAdapter
 
 from pancar_operator.api import CAMERAS, CORE_EVENTS, POOLS, Api, ApiError, ApiUnreachable, Kind
 from pancar_operator.events import Event, Gathering, Told, body, changes, pool_changes, told
-from pancar_operator.model import (
-    API_VERSION,
-    Assignment,
-    CameraObject,
-    CameraStatus,
-    Key,
-    Pod,
-    PoolObject,
-    RelayPoolStatus,
-    Truth,
-)
+from pancar_operator.model import API_VERSION, Assignment, CameraObject, Key, Pod, PoolObject
 from pancar_operator.observe import Known
 from pancar_operator.pacing import Allowance, Pacing
 from pancar_operator.plan import Plan
 from pancar_operator.reconcile import Round
 from pancar_operator.status import Conditions, Fleet, Place, camera_status, pool_status, refusal, says
+from pancar_operator.statusfields import CameraStatus, RelayPoolStatus, Truth
 
 # First statuses and those of an edited manifest are written this many at once, without a bound on their rate.
 AT_ONCE: Final = 32
-# A camera that is on its way is held back for so long, so that one write tells where it came to.
+# A camera on its way is held back for so long, so that one write tells where it came to; and one whose Secret or pool
+# is missing, because they may be in the same file.
 HOLD: Final = 3.0
 # Pools change pod by pod, and whoever scales or rolls them waits to see it.
 POOL_HOLD: Final = 1.0
@@ -394,9 +386,13 @@ def _redacted(told: Conditions) -> Conditions:
 
 
 def _settled(status: CameraStatus) -> bool:
-    """Whether it tells where the camera came to, of the manifest as it is."""
-    ready = next(condition for condition in status.conditions if condition.type == "Ready")
-    return ready.status is not Truth.UNKNOWN and ready.observed_generation == status.observed_generation
+    """Whether it tells where the camera came to, of the manifest as it is: what keeps it from a relay may come yet."""
+    told = {condition.type: condition for condition in status.conditions}
+    if told["Paused"].status is Truth.TRUE:
+        return True
+    ready = told["Ready"]
+    known = ready.status is not Truth.UNKNOWN and ready.observed_generation == status.observed_generation
+    return known and told["Placed"].status is Truth.TRUE
 
 
 def _fresh(wanted: _Wanted[CameraStatus]) -> bool:

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pancar_cli.facts import HISTORY, CameraFacts, Facts, Happening, Journal, RelayFacts
-from pancar_operator.model import Assignment, CameraState, Key, Relay, Report, Truth, Why
+from pancar_operator.model import Assignment, CameraState, Key, Relay, Report, Why
 from pancar_operator.observe import DEFAULT_POOL, Endpoint, Known
 from pancar_operator.reconcile import Transition
 from pancar_operator.status import BECAUSE, Condition, Conditions, Phase
+from pancar_operator.statusfields import Truth
 
 GATE = Key("kota", "gate")
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -8,14 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pancar_operator.model import (
-    API_VERSION,
-    CameraStatus,
-    RelayPoolStatus,
-    StatusCondition,
-    Truth,
-    VideoStatus,
-)
+from pancar_operator.model import API_VERSION
+from pancar_operator.statusfields import CameraStatus, RelayPoolStatus, StatusCondition, Truth, VideoStatus
 from pydantic import TypeAdapter
 from rigs import chart
 from rigs.apiserver import refusals

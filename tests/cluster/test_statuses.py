@@ -126,7 +126,7 @@ async def test_ready_waits_for_the_edited_manifest(own: Kube, namespace: str) ->
         await waiting
 
 
-async def test_a_pause_and_a_missing_secret_are_told_at_once(own: Kube, namespace: str) -> None:
+async def test_a_pause_and_a_missing_secret_are_told(own: Kube, namespace: str) -> None:
     secretive = camera("vault")
     secretive["spec"]["source"]["credentialsRef"] = {"name": "vault-login"}
     own.apply(camera("gate", paused={"reason": "Ibadah"}), secretive, pool(1))

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from pancar_operator.events import AGAIN, GATHER, LAST_GATHER, MANY, Change, Event, Gathering, Told, body, changes, told
 from pancar_operator.events import pool_changes as changes_of_pool
-from pancar_operator.model import CameraStatus, Key, RelayPoolStatus, StatusCondition, Truth, Why
+from pancar_operator.model import Key, Why
+from pancar_operator.statusfields import CameraStatus, RelayPoolStatus, StatusCondition, Truth
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 GATE = Key("kota", "gate")

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pancar_operator.model import Camera, CameraStatus, RelayPool, RelayPoolStatus
+from pancar_operator.model import Camera, RelayPool
+from pancar_operator.statusfields import CameraStatus, RelayPoolStatus
 from pydantic import TypeAdapter, ValidationError
 
 

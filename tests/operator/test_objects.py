@@ -6,18 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pancar_operator import objects
-from pancar_operator.model import (
-    CameraStatus,
-    Coordinates,
-    Credentials,
-    Key,
-    Node,
-    Pod,
-    RelayPoolStatus,
-    StatusCondition,
-    Truth,
-    VideoStatus,
-)
+from pancar_operator.model import Coordinates, Credentials, Key, Node, Pod
+from pancar_operator.statusfields import CameraStatus, RelayPoolStatus, StatusCondition, Truth, VideoStatus
 
 Body = dict[str, Any]
 

@@ -11,7 +11,6 @@ from pancar_operator.model import (
     CameraObject,
     CameraSpec,
     CameraState,
-    CameraStatus,
     Credentials,
     CredentialsRef,
     Key,
@@ -29,6 +28,7 @@ from pancar_operator.model import (
     Why,
 )
 from pancar_operator.observe import DETACHED_GRACE, SECRET_GRACE, Endpoint, Known
+from pancar_operator.statusfields import CameraStatus
 
 GATE, HARBOUR, SECRET, POOL = Key("kota", "gate"), Key("kota", "harbour"), Key("kota", "key"), Key("pancar", "default")
 ENDPOINT = Endpoint("https://10.0.0.7:8443", ())

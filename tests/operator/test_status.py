@@ -9,20 +9,18 @@ from pancar_operator.model import (
     CameraObject,
     CameraSpec,
     CameraState,
-    CameraStatus,
     Key,
     Metadata,
     Paused,
     Report,
     Source,
-    StatusCondition,
     Stream,
-    Truth,
     Video,
     Why,
 )
 from pancar_operator.plan import Plan, Unplaced, WhyNot
 from pancar_operator.status import BECAUSE, Condition, Phase, Place, camera_status, conditions, refusal, says
+from pancar_operator.statusfields import CameraStatus, StatusCondition, Truth
 
 KEY = Key("kota", "gate")
 POOL = Key("default", "default")

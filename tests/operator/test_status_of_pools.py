@@ -4,19 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from pancar_operator.model import (
-    Autoscaling,
-    Key,
-    Metadata,
-    Pod,
-    PoolObject,
-    RelayPool,
-    RelayPoolSpec,
-    RelayPoolStatus,
-    Truth,
-)
+from pancar_operator.model import Autoscaling, Key, Metadata, Pod, PoolObject, RelayPool, RelayPoolSpec
 from pancar_operator.plan import Emptying, Plan, Unplaced, WhyNot
 from pancar_operator.status import Fleet, pool_status
+from pancar_operator.statusfields import RelayPoolStatus, Truth
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 KEY = Key("pancar", "city")
