@@ -2,14 +2,13 @@
 
 `want` brings each new plan, reflectors bring every object that is managed here, and a round compares the two: it
 applies what differs, deletes the Services of pods that are no more, and ends the pods that `endings` names. What is as
-it should be is never written, after a restart neither. What fails is tried again with growing pauses, and told as the
-pool's `trouble`.
+it should be is never written, after a restart neither. What fails is the pool's `trouble` (`attempts`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -31,6 +30,7 @@ from pancar_operator.api import (
     Kind,
 )
 from pancar_operator.applied import covers
+from pancar_operator.attempts import FIRST_PAUSE, Attempts, Obstacle, Task
 from pancar_operator.endings import End, Ending, Present, endings
 from pancar_operator.hindrances import hindrance
 from pancar_operator.model import Key, Pod, RelayPool
@@ -41,9 +41,6 @@ from pancar_operator.reflector import Reflector
 
 # The authorities may have changed; and what others changed back.
 RECHECK_SECONDS: Final = 30.0
-# The pause before the same is tried again, doubled each time until it was quiet for twice as long as the last.
-FIRST_PAUSE: Final = 1.0
-LAST_PAUSE: Final = 60.0
 OUTAGE_PAUSE: Final = 5.0
 # Plans and objects come in bursts.
 PACE_SECONDS: Final = 0.1
@@ -76,39 +73,13 @@ class Target(NamedTuple):
         return _KINDS[self.kind].path(self.key.namespace, self.key.name)
 
 
-class _Taken(Exception):  # noqa: N818 - it says what is
+class _Taken(Obstacle):
     """An object of the wanted name is somebody else's."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(
             f"{target} exists and belongs to another. Whoever runs Pancar removes it or gives the pool another name."
         )
-
-
-class _Hindered(Exception):  # noqa: N818 - it says what is
-    """Pods are not there or not ready, and Kubernetes says why."""
-
-
-class _Task(NamedTuple):
-    """One request to be made: `what` and `token` tell whether it is the same as one before."""
-
-    pool: Key
-    what: Target | str
-    token: object
-    do: Callable[[], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Try:
-    """When something was last tried."""
-
-    token: object
-    at: float
-    pause: float
-
-    def fresh(self, now: float) -> bool:
-        """Whether trying again now would be in a row with it."""
-        return now < self.at + 2 * self.pause
 
 
 class _Built(NamedTuple):
@@ -145,8 +116,7 @@ class Fleet:
         self._names = Names(self._woken.set)
         # Since when pods are not ready, and StatefulSets lack some, by uid.
         self._late: dict[str, float] = {}
-        self._tries: dict[Target | str, _Try] = {}
-        self._failures: dict[Target | str, tuple[Key, str]] = {}
+        self._attempts = Attempts(time.monotonic)
         self._reflectors = [
             Reflector(
                 api,
@@ -167,10 +137,7 @@ class Fleet:
     @property
     def trouble(self) -> Mapping[Key, str]:
         """What keeps a pool's objects from being as they should, for a person."""
-        found: dict[Key, str] = {}
-        for pool, message in self._failures.values():
-            found.setdefault(pool, message)
-        return found
+        return self._attempts.trouble
 
     def want(self, plan: Plan) -> None:
         self._plan = plan
@@ -217,65 +184,30 @@ class Fleet:
         if self._plan is None or not self.synced:
             return RECHECK_SECONDS
         self._tell_addresses()
-        before, wait = self.trouble, RECHECK_SECONDS
-        seen: set[Target | str] = set()
-        now = asyncio.get_running_loop().time()
-        for task in [*self._ends(self._plan), *self._applies(), *self._deletes(), *self._explains(now)]:
-            seen.add(task.what)
-            wait = min(wait, await self._attempt(task))
-        self._failures = {what: failure for what, failure in self._failures.items() if what in seen}
-        self._tries = {what: last for what, last in self._tries.items() if what in seen or last.fresh(now)}
+        before = self.trouble
+        tasks = [*self._ends(self._plan), *self._applies(), *self._deletes(), *self._explains()]
+        waits = [RECHECK_SECONDS, await self._attempts.make(tasks), LATE_SECONDS if self._late else None]
         if self.trouble != before:
             self._known.changed.set()
-        return min(wait, LATE_SECONDS) if self._late else wait
+        return min(wait for wait in waits if wait is not None)
 
-    async def _attempt(self, task: _Task) -> float:
-        """The seconds until it may be tried again."""
-        now = asyncio.get_running_loop().time()
-        last = self._tries.get(task.what)
-        if last is not None and last.token is task.token and now < last.at + last.pause:
-            return last.at + last.pause - now
-        pause = FIRST_PAUSE
-        if last is not None and last.token is task.token and last.fresh(now):
-            pause = min(LAST_PAUSE, 2 * last.pause)
-        try:
-            await task.do()
-        except ApiUnreachable:
-            raise
-        except (ApiError, _Taken, _Hindered) as error:
-            self._fail(task, error)
-            pause = max(pause, getattr(error, "retry_after", None) or 0.0)
-            self._tries[task.what] = _Try(task.token, now, pause)
-            return pause
-        self._failures.pop(task.what, None)
-        self._tries[task.what] = _Try(task.token, now, pause)
-        return RECHECK_SECONDS
-
-    def _fail(self, task: _Task, error: Exception) -> None:
-        # The API server's messages begin with the path of the request.
-        told = f"{task.what}: {error.message.split(': ', 1)[-1]}" if isinstance(error, ApiError) else str(error)
-        message = redact(told)
-        if self._failures.get(task.what) != (task.pool, message):
-            _log.warning("fleet.failed", pool=str(task.pool), what=str(task.what), error=message)
-        self._failures[task.what] = task.pool, message
-
-    def _ends(self, plan: Plan) -> Iterator[_Task]:
+    def _ends(self, plan: Plan) -> Iterator[Task]:
         known = self._known
         attached = {uid for uid, relay in known.relays.items() if relay.detached_at is None}
         for end in endings(plan, Present(known.pods, known.nodes, attached, self._replicas, self._revisions)):
             pod = Key(end.pod.namespace, end.pod.name)
-            yield _Task(end.pod.pool, f"Pod {pod}", end.pod.uid, partial(self._end, end))
+            yield Task(end.pod.pool, f"Pod {pod}", end.pod.uid, partial(self._end, end))
 
-    def _applies(self) -> Iterator[_Task]:
+    def _applies(self) -> Iterator[Task]:
         for key, held in self._known.pool_objects.items():
             pool = self._known.pools.get(key)
             if pool is None:
                 continue
             for target, wanted in self._wanted(pool, held.uid).items():
                 if self._differs(target, wanted):
-                    yield _Task(key, target, wanted, partial(self._apply, target, wanted))
+                    yield Task(key, str(target), wanted, partial(self._apply, target, wanted))
 
-    def _deletes(self) -> Iterator[_Task]:
+    def _deletes(self) -> Iterator[Task]:
         """Services of pods that are no more, or that need none any more."""
         pods = {Key(pod.namespace, pod.name): pod for pod in self._known.pods.values()}
         for target, body in self._live.items():
@@ -289,10 +221,11 @@ class Fleet:
             # Viewers of a pod that is to be replaced come by it still.
             if pod is None or (not specs.has_pod_services(pool) and self._is_current(pod, pool, held.uid)):
                 uid = body["metadata"]["uid"]
-                yield _Task(pool.key, target, uid, partial(self._delete, target, uid))
+                yield Task(pool.key, str(target), uid, partial(self._delete, target, uid))
 
-    def _explains(self, now: float) -> Iterator[_Task]:
+    def _explains(self) -> Iterator[Task]:
         """Asks, once in each pool, why a pod that should be there is not, or is not ready."""
+        now = time.monotonic()
         late: dict[str, tuple[Key, str, float]] = {}
         for key in self._replicas:
             body = self._live.get(Target("StatefulSet", key))
@@ -307,7 +240,7 @@ class Fleet:
         for uid, (pool, what, patience) in late.items():
             if pool not in asked and now - self._late[uid] >= patience:
                 asked.add(pool)
-                yield _Task(pool, f"Why {what}", uid, partial(self._explain, pool.namespace, uid, what))
+                yield Task(pool, f"Why {what}", uid, partial(self._explain, pool.namespace, uid, what))
 
     def _is_current(self, pod: Pod, pool: RelayPool, uid: str) -> bool:
         """Whether the pod is certainly of the wanted template."""
@@ -374,7 +307,7 @@ class Fleet:
     async def _explain(self, namespace: str, uid: str, what: str) -> None:
         message = await hindrance(self._api, namespace, uid)
         if message:
-            raise _Hindered(f"{what}: {message}")
+            raise Obstacle(f"{what}: {message}")
 
     async def _end(self, end: End) -> None:
         pod, forced = end.pod, end.why is Ending.NODE_LOST

@@ -56,7 +56,7 @@ class Names:
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 answers = await loop.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:
             _log.warning("balancer.not_found", name=name, error=str(error) or "no answer")
             return self.addresses(name)
         return tuple(sorted({str(address[0]) for *_, address in answers}))
