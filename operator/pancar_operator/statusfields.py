@@ -83,7 +83,7 @@ class RelayPoolStatus:
         tuple[StatusCondition, ...],
         Field(
             max_length=16,
-            description="What holds for the pool, as whether its relays are ready and a roll is done.",
+            description="Ready (its relays serve), Scaled (it has as many as it shall) and UpToDate (no roll is under way).",
             json_schema_extra=KEYED_BY_TYPE,
         ),
     ] = ()
