@@ -83,7 +83,7 @@ class RelayPoolStatus:
         tuple[StatusCondition, ...],
         Field(
             max_length=16,
-            description="Ready (its relays serve), Scaled (it has as many as it shall) and UpToDate (no roll is under way).",
+            description="Ready (its relays serve), Scaled (as many as it shall have) and UpToDate (no roll goes on).",
             json_schema_extra=KEYED_BY_TYPE,
         ),
     ] = ()
