@@ -485,8 +485,17 @@ class _Fleet:
             batch, waiting = waiting[:room], waiting[room:]
             for each in zones:
                 near = [uid for uid in among if self.relays[uid].zone == each]
-                targets.update(self._spread([key for key in batch if zone(key) == each][: self._free(near)], near))
+                targets.update(self._seat([key for key in batch if zone(key) == each], near))
             targets.update(self._spread([key for key in batch if key not in targets], among))
+        return targets
+
+    def _seat(self, cameras: Sequence[Key], relays: Sequence[str]) -> dict[Key, str]:
+        """A relay of those for each camera that there is room for."""
+        targets: dict[Key, str] = {}
+        while cameras and (room := self._free(relays)) > 0:
+            cameras = self._that_fit(cameras, relays)
+            targets.update(self._spread(cameras[:room], relays))
+            cameras = cameras[room:]
         return targets
 
     def keeps(self, uid: str) -> bool:
