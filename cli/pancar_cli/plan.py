@@ -16,7 +16,8 @@ import typer
 from pancar_operator.manifests import ManifestError, load
 from pancar_operator.model import DEFAULT_NAMESPACE, Key, Manifests, Relay, Snapshot
 from pancar_operator.observe import Endpoint, Known
-from pancar_operator.plan import Emptying, Plan, capacity, plan
+from pancar_operator.plan import Emptying, Plan, plan
+from pancar_operator.room import capacity
 from pancar_operator.status import BECAUSE, conditions
 from rich.console import Console
 

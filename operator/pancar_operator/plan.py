@@ -19,35 +19,18 @@ no cameras any more, save that an outdated relay is let go of with those that no
 that attached: an outdated pod whose relay never did is in no plan, and may be replaced by whoever sees it.
 """
 
-import struct
-from bisect import bisect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
-from hashlib import shake_128
-from heapq import heapify, heapreplace
-from math import floor
 from typing import Final, NamedTuple
 
 from pancar_operator.model import Assignment, Camera, Key, Relay, RelayPool, Snapshot, Why
+from pancar_operator.room import BITRATE, Fleet, Room
 
 ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 
-# Megabits a second of a camera that was not measured yet.
-BITRATE: Final = 2
-
 # Voluntary moves leave at most so many of a pool's cameras on their way at once: a number, or per cent if that is more.
 MOVING: Final = (10, 5)
-
-# A relay goes only if beyond the headroom this part of a relay stays free, so that the size does not swing.
-_MARGIN: Final = 4
-
-# A relay's load is uneven from so much of its share on, and a camera at least.
-_UNEVEN: Final = 0.1
-
-# Points on the ring of a relay of its pool's full capacity: the more, the more cameras find their first relay open.
-_POINTS: Final = 32
 
 
 class WhyNot(StrEnum):
@@ -71,17 +54,6 @@ class Move(NamedTuple):
     source: str
     target: str
     why: Why
-
-
-class _Room(NamedTuple):
-    """Of relays, or what cameras take of it."""
-
-    cameras: int
-    # A second.
-    megabits: int
-
-
-_NONE: Final = _Room(0, 0)
 
 
 class Emptying(StrEnum):
@@ -126,14 +98,15 @@ def plan(snapshot: Snapshot) -> Plan:
     replaceable: set[str] = set()
     for key, fleet in fleets.items():
         wanted[key] = _wanted(fleet)
-        fleet.empty(wanted[key])
-        emptying.update(fleet.emptying)
+        emptied, rolling = _emptied(fleet, wanted[key])
+        emptying.update(emptied)
+        fleet.closed = tuple(emptied)
         came = draft.place(fleet)
         draft.even_out(fleet, came)
-        left = draft.move_on(fleet, came)
+        left = draft.move_on(fleet, emptied, came)
         replicas[key] = draft.replicas(fleet, wanted[key])
-        if fleet.rolling and (fleet.rolling in left or not draft.occupied(fleet.rolling)):
-            replaceable.add(fleet.rolling)
+        if rolling is not None and (rolling in left or not draft.occupied(rolling)):
+            replaceable.add(rolling)
     moves = tuple(sorted(draft.moves))
     return Plan(draft.assignments, draft.unplaced, moves, emptying, wanted, replicas, frozenset(replaceable))
 
@@ -151,31 +124,19 @@ def pool_of(camera: Camera, default: Key, pools: Mapping[Key, RelayPool]) -> Key
     return min(near, key=lambda key: (key != default, key), default=default)
 
 
-def capacity(pool: RelayPool, relay: Relay) -> int:
-    """Cameras a relay may pull: what its pool allows, or less where it says so itself."""
-    allowed = pool.spec.capacity.cameras
-    return min(allowed, relay.cameras) if relay.cameras else allowed
-
-
-def egress(pool: RelayPool, relay: Relay) -> int:
-    """Megabits a second a relay may send: what its pool allows, or less where it says so itself."""
-    allowed = pool.spec.capacity.egress_mbps
-    return min(allowed, relay.egress_mbps) if relay.egress_mbps else allowed
-
-
-def _fleets(snapshot: Snapshot) -> dict[Key, "_Fleet"]:
+def _fleets(snapshot: Snapshot) -> dict[Key, Fleet]:
     members: dict[Key, list[Relay]] = {key: [] for key in snapshot.pools}
     for relay in snapshot.relays:
         if relay.pool in members:
             members[relay.pool].append(relay)
     highest = max(BITRATE, max(snapshot.bitrates.values(), default=0))
     return {
-        key: _Fleet(pool, members[key], snapshot.sizes.get(key), snapshot.bitrates, highest)
+        key: Fleet(pool, members[key], snapshot.sizes.get(key), snapshot.bitrates, highest)
         for key, pool in sorted(snapshot.pools.items())
     }
 
 
-def _gather(snapshot: Snapshot, fleets: Mapping[Key, "_Fleet"]) -> tuple[dict[Key, Assignment], dict[Key, Unplaced]]:
+def _gather(snapshot: Snapshot, fleets: Mapping[Key, Fleet]) -> tuple[dict[Key, Assignment], dict[Key, Unplaced]]:
     """Who stays where he is, and who is taken by no pool; all others become homeless in their pool's fleet.
 
     Runs over all cameras at every change.
@@ -211,7 +172,7 @@ def _gather(snapshot: Snapshot, fleets: Mapping[Key, "_Fleet"]) -> tuple[dict[Ke
     return assignments, unplaced
 
 
-def _wanted(fleet: "_Fleet") -> int:
+def _wanted(fleet: Fleet) -> int:
     """Relays that the pool shall have in the end."""
     if fleet.size is None:
         return len(fleet.relays)
@@ -227,6 +188,29 @@ def _wanted(fleet: "_Fleet") -> int:
     return size
 
 
+def _emptied(fleet: Fleet, wanted: int) -> tuple[dict[str, Emptying], str | None]:
+    """Relays to empty, in that order: those beyond what is wanted, and one outdated one if none is missing. And which
+    of these is to be replaced next.
+    """
+    emptied = {uid: Emptying.SCALE_IN for uid, _ in fleet.beyond(wanted) if uid in fleet.loads}
+    outdated = [(-(fleet.relays[uid].ordinal or 0), uid) for uid in fleet.loads if fleet.relays[uid].outdated]
+    if not outdated or fleet.missing(fleet.size or 0):
+        return emptied, None
+    # Those that go anyway come last: they may be unable to, for want of room.
+    _, rolling = min(outdated, key=lambda each: (each[1] in emptied, each))
+    emptied.setdefault(rolling, Emptying.ROLL)
+    return emptied, rolling
+
+
+def _why_not(fleet: Fleet) -> Unplaced:
+    """Why a camera is left over when all that fit have been placed."""
+    why = WhyNot.NO_RELAY
+    if fleet.loads:
+        full = all(load >= fleet.rooms[uid] for uid, load in fleet.loads.items())
+        why = WhyNot.NO_CAPACITY if full else WhyNot.NO_BANDWIDTH
+    return Unplaced(why, fleet.pool.key)
+
+
 class _Draft:
     """The plan in the making."""
 
@@ -239,7 +223,7 @@ class _Draft:
         # Relays that had cameras by the plan before, or have by this one; None until somebody asks.
         self._had: set[str] | None = None
 
-    def turn_out(self, fleet: "_Fleet") -> None:
+    def turn_out(self, fleet: Fleet) -> None:
         """Makes those homeless whom their relay has no room for any more."""
         residents = self._residents(fleet.overfull)
         for uid, keys in residents.items():
@@ -247,7 +231,7 @@ class _Draft:
                 fleet.homeless[key] = self.assignments.pop(key)
             fleet.loads[uid] = fleet.rooms[uid]
 
-    def weigh(self, fleets: Collection["_Fleet"]) -> None:
+    def weigh(self, fleets: Collection[Fleet]) -> None:
         """What the cameras take of their pools, and make the relays they stay on send. May run over all cameras."""
         if any(fleet.narrow for fleet in fleets):
             rate = self._snapshot.bitrates.get
@@ -258,16 +242,16 @@ class _Draft:
                 fleet.sent = {uid: sent[uid] for uid in fleet.loads}
         for fleet in fleets:
             looking = sum(map(fleet.rate, fleet.homeless)) if fleet.narrow else 0
-            fleet.demand = _Room(sum(fleet.loads.values()) + len(fleet.homeless), sum(fleet.sent.values()) + looking)
+            fleet.demand = Room(sum(fleet.loads.values()) + len(fleet.homeless), sum(fleet.sent.values()) + looking)
 
-    def place(self, fleet: "_Fleet") -> set[Key]:
+    def place(self, fleet: Fleet) -> set[Key]:
         """Places the homeless; returns those that came to another relay than they were on."""
         homeless = sorted(fleet.homeless)
         targets = fleet.take(homeless, fleet.open, self._zone)
-        if fleet.emptying and len(targets) < len(homeless):
+        if fleet.closed and len(targets) < len(homeless):
             left = [key for key in homeless if key not in targets]
-            targets.update(fleet.take(left, tuple(fleet.emptying), self._zone))
-        why_not = Unplaced(fleet.why_not, fleet.pool.key)
+            targets.update(fleet.take(left, fleet.closed, self._zone))
+        why_not = _why_not(fleet)
         for key in homeless:
             current = fleet.homeless[key]
             if (target := targets.get(key)) is not None:
@@ -278,7 +262,7 @@ class _Draft:
                 self.unplaced[key] = why_not
         return set(targets)
 
-    def even_out(self, fleet: "_Fleet", came: set[Key]) -> None:
+    def even_out(self, fleet: Fleet, came: set[Key]) -> None:
         """Moves new cameras that nobody has seen yet to relays that have much less to do, as those that came later."""
         if not self._snapshot.fresh:
             return
@@ -299,23 +283,23 @@ class _Draft:
         """It came to its relay for the first time, and nobody has seen it there yet."""
         return key in self._snapshot.fresh and self.assignments[key].why in (Why.NEW, Why.BALANCED)
 
-    def move_on(self, fleet: "_Fleet", came: set[Key]) -> set[str]:
+    def move_on(self, fleet: Fleet, emptied: Mapping[str, Emptying], came: set[Key]) -> set[str]:
         """Moves a few cameras off the relays that are emptied; returns those of whose cameras no other takes any."""
-        if not fleet.emptying:
+        if not emptied:
             return set()
-        residents = self._residents(fleet.emptying)
-        leaving = [key for uid in fleet.emptying for key in residents[uid] if key not in came]
+        residents = self._residents(emptied)
+        leaving = [key for uid in emptied for key in residents[uid] if key not in came]
         most = self._may_move(fleet, came)
         targets = fleet.take(leaving, fleet.open, self._zone, most)
-        left = {uid for uid in fleet.emptying if fleet.loads[uid]}
+        left = {uid for uid in emptied if fleet.loads[uid]}
         for key, target in targets.items():
             current = self.assignments[key]
             left.discard(current.relay)
             fleet.leaves(key, current.relay)
-            self._assign(key, current, target, _MOVED_BY[fleet.emptying[current.relay]])
+            self._assign(key, current, target, _MOVED_BY[emptied[current.relay]])
         return left if len(targets) < most else set()
 
-    def replicas(self, fleet: "_Fleet", wanted: int) -> int:
+    def replicas(self, fleet: Fleet, wanted: int) -> int:
         """So many that no relay with cameras is let go of."""
         if fleet.size is None or wanted >= fleet.size:
             return wanted
@@ -327,7 +311,7 @@ class _Draft:
             self._had.update(at for at, _ in self.assignments.values())
         return uid in self._had
 
-    def _may_move(self, fleet: "_Fleet", came: set[Key]) -> int:
+    def _may_move(self, fleet: Fleet, came: set[Key]) -> int:
         """How many more of the fleet's cameras may be on their way. One that is paused never arrives."""
         cameras, assigned = self._snapshot.cameras, self.assignments
         moving = len(came)
@@ -350,7 +334,7 @@ class _Draft:
         if current is not None:
             self.moves.append(Move(key, current.relay, target, why))
 
-    def _why(self, current: Assignment | None, fleet: "_Fleet") -> Why:
+    def _why(self, current: Assignment | None, fleet: Fleet) -> Why:
         if current is None:
             return Why.NEW
         if current.relay not in self._pool_of_relay:
@@ -361,231 +345,3 @@ class _Draft:
 
     def _zone(self, key: Key) -> str:
         return self._snapshot.cameras[key].metadata.labels.get(ZONE_LABEL, "")
-
-
-class _Fleet:
-    """The relays of one pool, with the cameras they have and those that look for one."""
-
-    def __init__(
-        self, pool: RelayPool, relays: Iterable[Relay], size: int | None, bitrates: Mapping[Key, int], highest: int
-    ) -> None:
-        """`highest` is the highest of the bitrates."""
-        self.pool = pool
-        self.relays = {relay.uid: relay for relay in sorted(relays, key=lambda relay: relay.uid)}
-        self.size = size
-        self._bitrates = bitrates
-        self.rooms = {uid: capacity(pool, relay) for uid, relay in self.relays.items()}
-        self._limits = {uid: egress(pool, relay) for uid, relay in self.relays.items()}
-        # Relays that end, with the places that are still free on them.
-        self.draining = {uid: self.rooms[uid] for uid, relay in self.relays.items() if self._ends(relay)}
-        # Cameras on each of the other relays, and the megabits a second of these.
-        self.loads = {uid: 0 for uid in self.relays if uid not in self.draining}
-        self.sent = dict.fromkeys(self.loads, 0)
-        # Cameras that look for a relay, with where they were.
-        self.homeless: dict[Key, Assignment | None] = {}
-        # What all cameras of the pool take.
-        self.demand = _NONE
-        # Whether megabits may be short before places are; else nobody need count them.
-        self.narrow = self._is_narrow(highest)
-        # In the order in which they are emptied.
-        self.emptying: dict[str, Emptying] = {}
-        # The one of these that is to be replaced next.
-        self.rolling: str | None = None
-        # Namespaces that `takes` was asked for and took.
-        self.taken: set[str] = set()
-
-    def _ends(self, relay: Relay) -> bool:
-        """Where its StatefulSet has no place for it any more, its pod is about to be deleted."""
-        return relay.draining or (self.size is not None and relay.ordinal is not None and relay.ordinal >= self.size)
-
-    def _is_narrow(self, highest: int) -> bool:
-        """Whether relays full of cameras that send so much send more than they may."""
-        each = self.pool.spec.capacity
-        rooms = [(each.cameras, each.egress_mbps), *zip(self.rooms.values(), self._limits.values(), strict=True)]
-        return any(limit < room * highest for room, limit in rooms)
-
-    @property
-    def open(self) -> tuple[str, ...]:
-        return tuple(uid for uid in self.loads if uid not in self.emptying)
-
-    @property
-    def overfull(self) -> list[str]:
-        return [uid for uid, load in self.loads.items() if load > self.rooms[uid]]
-
-    @property
-    def uneven(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Open relays with clearly more than their share of the load, and with clearly less: each by how many."""
-        relays = self.open
-        total, room = sum(self.loads[uid] for uid in relays), sum(self.rooms[uid] for uid in relays)
-        by = {uid: self.loads[uid] - total * self.rooms[uid] / room for uid in relays}
-        bound = {uid: max(1.0, total * self.rooms[uid] / room * _UNEVEN) for uid in relays}
-        over = {uid: floor(more) for uid, more in by.items() if more > bound[uid]}
-        return over, {uid: floor(-more) for uid, more in by.items() if -more >= bound[uid]}
-
-    @property
-    def why_not(self) -> WhyNot:
-        if not self.loads:
-            return WhyNot.NO_RELAY
-        full = all(load >= self.rooms[uid] for uid, load in self.loads.items())
-        return WhyNot.NO_CAPACITY if full else WhyNot.NO_BANDWIDTH
-
-    def rate(self, camera: Key) -> int:
-        """Megabits a second."""
-        return self._bitrates.get(camera, BITRATE)
-
-    def leaves(self, camera: Key, uid: str) -> None:
-        """The inverse of a `take`."""
-        self.loads[uid] -= 1
-        if self.narrow:
-            self.sent[uid] -= self.rate(camera)
-
-    def takes(self, namespace: str) -> bool:
-        taken = self.pool.spec.takes(namespace)
-        if taken:
-            self.taken.add(namespace)
-        return taken
-
-    def suffices(self, size: int, headroom: int) -> bool:
-        """So many relays leave the headroom free. Those that did not attach yet are thought of as like the others."""
-        each, missing = self.pool.spec.capacity, self._missing(size)
-        return self._fits(size, headroom, _Room(missing * each.cameras, missing * each.egress_mbps), _NONE)
-
-    def spares(self, size: int, headroom: int) -> bool:
-        """So many relays, of those that are attached, leave the headroom free and a margin beyond it."""
-        each = self.pool.spec.capacity
-        margin = _Room(max(1, each.cameras // _MARGIN), max(1, each.egress_mbps // _MARGIN))
-        return not self.demand.cameras or self._fits(size, headroom, _NONE, margin)
-
-    def beyond(self, size: int) -> list[tuple[str, int]]:
-        """Relays, with their ordinals, that are too many in a pool of that size: the highest first."""
-        ordinals = ((uid, relay.ordinal) for uid, relay in self.relays.items() if relay.ordinal is not None)
-        many = ((uid, ordinal) for uid, ordinal in ordinals if size <= ordinal < (self.size or 0))
-        return sorted(many, key=lambda each: (-each[1], each[0]))
-
-    def empty(self, wanted: int) -> None:
-        """Decides which relays are emptied: those beyond what is wanted, and one outdated one if none is missing."""
-        for uid, _ in self.beyond(wanted):
-            if uid in self.loads:
-                self.emptying[uid] = Emptying.SCALE_IN
-        outdated = [(-(self.relays[uid].ordinal or 0), uid) for uid in self.loads if self.relays[uid].outdated]
-        if outdated and not self._missing(self.size or 0):
-            # Those that go anyway come last: they may be unable to, for want of room.
-            self.rolling = min(outdated, key=lambda each: (each[1] in self.emptying, each))[1]
-            self.emptying.setdefault(self.rolling, Emptying.ROLL)
-
-    def take(
-        self, cameras: Sequence[Key], among: Sequence[str], zone: Callable[[Key], str], most: int | None = None
-    ) -> dict[Key, str]:
-        """A relay of those for each camera that there is room for, but no more than `most` of them."""
-        targets: dict[Key, str] = {}
-        zones = sorted({self.relays[uid].zone for uid in among} - {""})
-        waiting = list(cameras)
-        while waiting and (room := min(self._free(among), len(waiting) if most is None else most - len(targets))) > 0:
-            waiting = self._that_fit(waiting, among)
-            batch, waiting = waiting[:room], waiting[room:]
-            for each in zones:
-                near = [uid for uid in among if self.relays[uid].zone == each]
-                targets.update(self._seat([key for key in batch if zone(key) == each], near))
-            targets.update(self._spread([key for key in batch if key not in targets], among))
-        return targets
-
-    def _seat(self, cameras: Sequence[Key], relays: Sequence[str]) -> dict[Key, str]:
-        """A relay of those for each camera that there is room for."""
-        targets: dict[Key, str] = {}
-        while cameras and (room := self._free(relays)) > 0:
-            cameras = self._that_fit(cameras, relays)
-            targets.update(self._spread(cameras[:room], relays))
-            cameras = cameras[room:]
-        return targets
-
-    def keeps(self, uid: str) -> bool:
-        """Takes a place on a draining relay, for a camera that is on it and that nobody else can take."""
-        room = self.draining.get(uid, 0)
-        if room > 0:
-            self.draining[uid] = room - 1
-        return room > 0
-
-    def _missing(self, size: int) -> int:
-        """Relays that are not attached, of those that a pool of that size has."""
-        ordinals = {ordinal for uid in self.loads if (ordinal := self.relays[uid].ordinal) is not None}
-        return max(0, size - len([ordinal for ordinal in ordinals if ordinal < size]))
-
-    def _fits(self, size: int, headroom: int, more: "_Room", margin: "_Room") -> bool:
-        """Whether so many relays and `more` room beside them take all cameras, with headroom and margin left free."""
-        there = [uid for uid in self.loads if (self.relays[uid].ordinal or 0) < size]
-        cameras = sum(self.rooms[uid] for uid in there) + more.cameras
-        megabits = sum(self._limits[uid] for uid in there) + more.megabits
-        filled = 100 - headroom
-        if 100 * (self.demand.cameras + margin.cameras) > filled * cameras:
-            return False
-        return not self.narrow or 100 * (self.demand.megabits + margin.megabits) <= filled * megabits
-
-    def _free(self, relays: Iterable[str]) -> int:
-        return sum(self.rooms[uid] - self.loads[uid] for uid in relays)
-
-    def _that_fit(self, cameras: Sequence[Key], relays: Iterable[str]) -> list[Key]:
-        """The cameras that at least one of the relays, of which one has room for a camera, can send."""
-        room = [uid for uid in relays if self.loads[uid] < self.rooms[uid]]
-        if not self.narrow or any(not self.loads[uid] for uid in room):
-            return list(cameras)
-        widest = max(self._limits[uid] - self.sent[uid] for uid in room)
-        return [key for key in cameras if self.rate(key) <= widest]
-
-    def _spread(self, cameras: Sequence[Key], relays: Sequence[str]) -> dict[Key, str]:
-        """A relay for each camera that one can send; there must be room for all."""
-        if not cameras:
-            return {}
-        loads, rooms = self.loads, {uid: self.rooms[uid] for uid in relays}
-        total, room = sum(loads[uid] for uid in relays) + len(cameras), sum(rooms.values())
-        shares = {uid: total * weight // room for uid, weight in rooms.items()}
-        density = _POINTS / self.pool.spec.capacity.cameras
-        ring, owners = _ring(tuple((uid, max(1, round(weight * density))) for uid, weight in rooms.items()))
-        targets: dict[Key, str] = {}
-        left: list[Key] = []
-        for key in cameras:
-            uid = owners[bisect(ring, *_points(str(key), 1)) % len(ring)]
-            if loads[uid] < shares[uid] and self._sends(uid, key):
-                targets[key] = uid
-            else:
-                left.append(key)
-        self._fill(left, rooms, targets)
-        return targets
-
-    def _fill(self, cameras: Sequence[Key], rooms: Mapping[str, int], targets: dict[Key, str]) -> None:
-        """As seats are given out by Sainte-Laguë: in proportion to weight, however small the numbers."""
-        loads = self.loads
-        emptiest = [((loads[uid] + 0.5) / weight, uid) for uid, weight in rooms.items()]
-        heapify(emptiest)
-        for key in cameras:
-            _, uid = emptiest[0]
-            if self._sends(uid, key):
-                heapreplace(emptiest, ((loads[uid] + 0.5) / rooms[uid], uid))
-                targets[key] = uid
-                continue
-            for _, uid in sorted(emptiest):
-                if loads[uid] < rooms[uid] and self._sends(uid, key):
-                    targets[key] = uid
-                    emptiest = [((loads[uid] + 0.5) / weight, uid) for uid, weight in rooms.items()]
-                    heapify(emptiest)
-                    break
-
-    def _sends(self, uid: str, camera: Key) -> bool:
-        """Puts the camera on the relay if that may send it too; an empty relay takes any."""
-        if self.narrow:
-            rate = self.rate(camera)
-            if self.sent[uid] + rate > self._limits[uid] and self.loads[uid]:
-                return False
-            self.sent[uid] += rate
-        self.loads[uid] += 1
-        return True
-
-
-@lru_cache(maxsize=4)
-def _ring(counts: tuple[tuple[str, int], ...]) -> tuple[list[int], list[str]]:
-    """Points in their order, and whose they are. Relays stay, so it would be made anew at every change for nothing."""
-    points = sorted((point, uid) for uid, count in counts for point in _points(uid, count))
-    return [point for point, _ in points], [uid for _, uid in points]
-
-
-def _points(text: str, count: int) -> tuple[int, ...]:
-    return struct.unpack(f"!{count}Q", shake_128(text.encode()).digest(8 * count))

@@ -15,7 +15,8 @@ from pancar_operator.model import (
     Snapshot,
     Why,
 )
-from pancar_operator.plan import Move, Unplaced, WhyNot, capacity, plan, pool_of
+from pancar_operator.plan import Move, Unplaced, WhyNot, plan, pool_of
+from pancar_operator.room import capacity
 from rigs.plans import OTHER, POOL, camera, pool, snapshot, where
 
 names = st.text("abcdefgh0123", min_size=1, max_size=4)

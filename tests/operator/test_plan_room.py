@@ -5,7 +5,8 @@ import collections
 from hypothesis import given
 from hypothesis import strategies as st
 from pancar_operator.model import Assignment, Key, Relay, Snapshot, Why
-from pancar_operator.plan import BITRATE, Unplaced, WhyNot, egress, plan, pool_of
+from pancar_operator.plan import Unplaced, WhyNot, plan, pool_of
+from pancar_operator.room import BITRATE, egress
 from rigs.plans import OTHER, POOL, camera, pool, snapshot, where
 
 

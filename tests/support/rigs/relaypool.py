@@ -7,7 +7,8 @@ says, and holds it to what no plan may do.
 from dataclasses import replace
 
 from pancar_operator.model import Assignment, Camera, Key, Relay, RelayPool, Snapshot, Why
-from pancar_operator.plan import MOVING, Emptying, Plan, capacity, plan
+from pancar_operator.plan import MOVING, Emptying, Plan, plan
+from pancar_operator.room import capacity
 from rigs.plans import POOL, camera
 
 
