@@ -61,7 +61,7 @@ async def test_cameras_outlive_their_relay_and_its_node(pancar: Installation, na
     for name in moved:
         assert "default-1" in await told(pancar, namespace, name, since=0)
 
-    # The node: first spread anew, by having the pods of a new pool.
+    # The node. First they are spread anew, by being applied anew.
     await pancar.until_relays(2)
     for name in moved:
         await pancar.kubectl("delete", "camera", name, f"--namespace={namespace}")

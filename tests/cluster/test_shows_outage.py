@@ -8,18 +8,14 @@ from rigs.pancar_cluster import OPERATOR, SLOW, Installation, numbered, pool
 
 NAMES = numbered("gate", 4)
 OUTAGE_SECONDS = 30
+# Longer than a new leader waits for relays before it plans without them.
+SETTLE_SECONDS = 20
 
 
-async def placed(pancar: Installation, namespace: str) -> dict[str, tuple[str, str]]:
-    """The relay that each camera says it is on, and since when it is Ready."""
+async def placed(pancar: Installation, namespace: str) -> dict[str, str]:
+    """The relay that each camera says it is on."""
     listed = (await pancar.get("cameras", f"--namespace={namespace}"))["items"]
-    return {
-        body["metadata"]["name"]: (
-            body["status"]["relay"],
-            next(one["lastTransitionTime"] for one in body["status"]["conditions"] if one["type"] == "Ready"),
-        )
-        for body in listed
-    }
+    return {body["metadata"]["name"]: body["status"].get("relay", "") for body in listed}
 
 
 async def test_pictures_go_on_without_operator_and_api(pancar: Installation, namespace: str, cameras: Cameras) -> None:
@@ -32,7 +28,7 @@ async def test_pictures_go_on_without_operator_and_api(pancar: Installation, nam
     )
     await pancar.until_ready(namespace)
     before = await placed(pancar, namespace)
-    assert {relay for relay, _ in before.values()} == {"default-0", "default-1"}
+    assert set(before.values()) == {"default-0", "default-1"}
 
     first, later = [await pancar.viewer(namespace, name) for name in (NAMES[0], NAMES[1])]
     async with first:
@@ -49,8 +45,9 @@ async def test_pictures_go_on_without_operator_and_api(pancar: Installation, nam
             await asyncio.to_thread(pancar.cluster.start_api)
         await pancar.kubectl("scale", OPERATOR, "--replicas=2")
         await pancar.kubectl("rollout", "status", OPERATOR, "--timeout=90s", seconds=100)
-        # As long as a new leader waits for relays at most, and then some.
-        await asyncio.sleep(20)
+        # Kubernetes itself takes a while until it knows again where the operator is.
+        await pancar.kubectl("wait", "--for=condition=Ready=True", "relaypool/default", "--timeout=150s", seconds=160)
+        await asyncio.sleep(SETTLE_SECONDS)
         await first.watch(15)
     assert await placed(pancar, namespace) == before
     for source in sources:

@@ -48,6 +48,7 @@ async def test_cameras_tell_how_they_are(pancar: Installation, namespace: str, c
         assert {one["type"] for one in body["status"]["conditions"]} == {"Placed", "Connected", "Ready", "Paused"}
         assert not body["metadata"].get("finalizers")
         assert set(body["metadata"].get("annotations", {})) <= {"kubectl.kubernetes.io/last-applied-configuration"}
+    await pancar.kubectl("wait", "--for=condition=Ready", "relaypool/default", "--timeout=30s")
     ready = await pancar.get("relaypool", "default")
     assert condition(ready, "Ready")["status"] == "True"
     assert (ready["status"]["replicas"], ready["status"]["readyReplicas"]) == (1, 1)

@@ -153,7 +153,8 @@ class Installation:
     async def events(self, namespace: str, name: str) -> list[Object]:
         """Those that `kubectl describe` shows of the object, oldest first."""
         listed = await self.get("events", f"--namespace={namespace}", f"--field-selector=involvedObject.name={name}")
-        return cast(list[Object], listed["items"])
+        found = cast(list[Object], listed["items"])
+        return sorted(found, key=lambda event: event.get("eventTime") or event["lastTimestamp"])
 
     async def leader(self) -> str:
         """The name of the operator's pod that leads."""
