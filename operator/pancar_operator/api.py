@@ -129,6 +129,7 @@ class Api:
         Raises ApiError where there is nothing to go by.
         """
         async with ApiClient(await _configuration(kubeconfig, context)) as client:
+            client.user_agent = FIELD_MANAGER
             connector = aiohttp.TCPConnector(ssl=client.rest_client.ssl_context, limit=0)
             timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
             # Not trust_env: that asks the environment, in a thread, at each request, which doubles what it costs.
