@@ -74,6 +74,7 @@ class Reconciler:
         self._tell = tell
         self._seen = _Seen()
         self.plan = Plan()
+        self._begun = False
         self.statuses: dict[Key, Conditions] = {}
 
     async def run(self) -> None:
@@ -101,7 +102,16 @@ class Reconciler:
             for key, uid in self._known.claims().items()
             if key not in assigned and key in cameras
         }
+        if not self._begun:
+            self._begun = True
+            claimed = {**self._written(), **claimed}
         return {**claimed, **assigned} if claimed else assigned
+
+    def _written(self) -> dict[Key, Assignment]:
+        """Cameras that the leader before had on some relay. Where none says that it holds them, it is gone."""
+        objects = self._known.objects
+        relays = {key: objects[key].status.relay for key in self._known.cameras if key in objects}
+        return {key: Assignment(f"was {relay}", Why.NEW) for key, relay in relays.items() if relay}
 
     def _why(self, key: Key, uid: str) -> Why:
         """Why a relay holds a camera, from the leader before: the camera's status has it."""

@@ -171,6 +171,13 @@ def test_the_reason_for_a_camera_s_place_outlasts_the_leader() -> None:
     assert leader.placed() == {GATE: ("a", "RelayGone"), SQUARE: ("a", "New"), HARBOUR: ("a", "New")}
 
 
+def test_cameras_whose_relay_went_with_the_leader_before_are_moved_for_that_reason() -> None:
+    leader = NewLeader()
+    leader.known.put_camera(leader.known.cameras[GATE], CameraObject("u-gate", 1, written("default-1", "New")), GATE)
+    leader.attach("a", SQUARE)
+    assert leader.placed() == {GATE: ("a", "RelayGone"), SQUARE: ("a", "New"), HARBOUR: ("a", "New")}
+
+
 def test_what_a_relay_holds_too_late_is_not_taken_from_where_it_is() -> None:
     leader = NewLeader()
     leader.attach("a")
