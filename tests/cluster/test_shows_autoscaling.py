@@ -1,4 +1,4 @@
-"""A pool whose size follows its cameras: out when too little headroom is free, in when it is free with one relay less."""
+"""A pool whose size follows its cameras: out when too little headroom is free, in when it is free without a relay."""
 
 from rigs import manifests
 from rigs.camera import Cameras
