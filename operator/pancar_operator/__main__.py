@@ -167,7 +167,7 @@ class Operator:
             Api.connect() as api,
         ):
             log.info("operator.started", identity=self._settings.identity, health=str(address))
-            leader = self._leader = Leader(api, self._settings.namespace, self._settings.identity)
+            leader = self._leader = Leader(Api.connect, self._settings.namespace, self._settings.identity, _overdue)
             ended = asyncio.create_task(self._lead(api, leader), name="operator")
             stopping = asyncio.create_task(self._stopping.wait())
             await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -228,6 +228,12 @@ async def _cancelled(tasks: "Iterable[asyncio.Task[Any]]") -> None:
 
 async def _lost(leader: Leader) -> None:
     log.error("leader.lost", reason=await leader.lost())
+
+
+def _overdue() -> None:
+    """Another may lead by now: nothing of ours must write any more, not even to end in order."""
+    log.critical("operator.overdue")
+    os._exit(1)
 
 
 async def _stopped(servers: list[grpc.aio.Server]) -> None:

@@ -6,14 +6,17 @@ transitions and writes local time as UTC. Deadlines go by the monotonic clock he
 """
 
 import asyncio
+import contextlib
 import json
 import logging
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import structlog
@@ -32,8 +35,13 @@ RENEW_DEADLINE: Final = 10
 RETRY_SECONDS: Final = 2
 # Of one request: two, a read and a write, fit between a failed renewal and the deadline.
 _REQUEST_SECONDS: Final = 4.0
+# From the loss of a Lease to the next leader are 5 s at least.
+_END_SECONDS: Final = LEASE_SECONDS - RENEW_DEADLINE - 1
 # Room in a term for the transitions of one Lease object.
 _TRANSITION_BITS: Final = 20
+
+Connect = Callable[[], AbstractAsyncContextManager[Api]]
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 # What it warns of is told here.
@@ -41,11 +49,97 @@ logging.getLogger("kubernetes.aio.leaderelection").setLevel(logging.ERROR)
 
 
 class Leader:
-    """One replica's part in the election: `lead`, then work until `lost`, then `release` if it ends of its own will.
+    """One replica's part in the election: `lead`, then work until `lost`, then `release`, in any case.
+
+    The election has a thread, a loop and a connection of its own, because ten thousand cameras may keep the operator's
+    loop from answering in time. Whoever is told that he leads no more must release before another begins to lead, or
+    `overdue` is called, in that thread.
 
     `identity` is the pod's name: a process that finds its own pod's name in the Lease takes over at once, because the
     container before it in the same pod is certainly gone.
     """
+
+    def __init__(self, connect: Connect, namespace: str, identity: str, overdue: Callable[[], None]) -> None:
+        self._connect = connect
+        self._named = namespace, identity
+        self._overdue = overdue
+        self._thread: threading.Thread | None = None
+        self._begun = threading.Event()
+        self._stop: Callable[[], None] = self._begun.set
+        self._candidate: _Candidate | None = None
+        self._lost: asyncio.Future[str] | None = None
+
+    @property
+    def informed(self) -> bool:
+        """Whether it has seen the Lease, whoever holds it."""
+        return self._candidate is not None and self._candidate.informed
+
+    async def lead(self) -> int:
+        """Waits until this replica leads, for as long as it takes; returns the term.
+
+        Terms grow for ever: each transition counts, and a Lease made anew is younger than the one before.
+        """
+        home = asyncio.get_running_loop()
+        led: asyncio.Future[int] = home.create_future()
+        self._lost = home.create_future()
+        self._thread = threading.Thread(target=self._work, args=(home, led, self._lost), name="election", daemon=True)
+        self._thread.start()
+        return await led
+
+    async def lost(self) -> str:
+        """Waits until this replica must not lead any more, and returns why."""
+        if self._lost is None:
+            raise RuntimeError("this replica does not lead")
+        return await asyncio.shield(self._lost)
+
+    async def release(self) -> None:
+        """Stops taking part; gives the Lease up where it is held, so that another leads at once."""
+        if self._thread is not None:
+            await asyncio.to_thread(self._begun.wait)
+            self._stop()
+            await asyncio.to_thread(self._thread.join)
+
+    def _work(self, home: asyncio.AbstractEventLoop, led: "asyncio.Future[int]", lost: "asyncio.Future[str]") -> None:
+        """The thread."""
+
+        def tell(future: "asyncio.Future[Any]", result: object) -> None:
+            with contextlib.suppress(RuntimeError):  # whoever led has ended without waiting
+                home.call_soon_threadsafe(_settle, future, result)
+
+        try:
+            asyncio.run(self._take_part(partial(tell, led), partial(tell, lost)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told in the loop that waits
+            tell(led, error)
+            tell(lost, f"the election failed: {error!r}")
+        finally:
+            self._begun.set()
+
+    async def _take_part(self, led: Callable[[int], None], lost: Callable[[str], None]) -> None:
+        stopping = asyncio.Event()
+        self._stop = partial(_call, asyncio.get_running_loop(), stopping.set)
+        self._begun.set()
+        async with self._connect() as api:
+            candidate = self._candidate = _Candidate(api, *self._named)
+            try:
+                term = await _unless(stopping, candidate.lead())
+                if term is None:
+                    return
+                led(term)
+                why = await _unless(stopping, candidate.lost())
+                if why is None:
+                    return
+                lost(why)
+                try:
+                    async with asyncio.timeout(_END_SECONDS):
+                        await stopping.wait()
+                except TimeoutError:
+                    self._overdue()
+            finally:
+                await candidate.release()
+
+
+class _Candidate:
+    """What the election's thread holds."""
 
     def __init__(self, api: Api, namespace: str, identity: str) -> None:
         self._lock = _Lock(api, namespace, identity)
@@ -56,14 +150,9 @@ class Leader:
 
     @property
     def informed(self) -> bool:
-        """Whether it has seen the Lease, whoever holds it."""
         return self._lock.seen is not None
 
     async def lead(self) -> int:
-        """Waits until this replica leads, for as long as it takes; returns the term.
-
-        Terms grow for ever: each transition counts, and a Lease made anew is younger than the one before.
-        """
         self._running = asyncio.create_task(self._election.run(), name="election")
         leading = asyncio.create_task(self._leading.wait())
         try:
@@ -73,28 +162,25 @@ class Leader:
         if not self._leading.is_set():
             # It ends in no other way than by an error.
             await self._running
-        term = self._lock.term
-        _log.info("leader.leading", identity=self._lock.identity, term=term)
-        return term
+        _log.info("leader.leading", identity=self._lock.identity, term=self._lock.term)
+        return self._lock.term
 
     async def lost(self) -> str:
-        """Waits until this replica must not lead any more, and returns why."""
         running = self._running
         if running is None:
             raise RuntimeError("this replica does not lead")
         while not running.done():
             left = (self._lock.renewed or 0.0) + RENEW_DEADLINE - time.monotonic()
             if left <= 0:
-                return f"the Lease was not renewed for {RENEW_DEADLINE} s"
+                break
             if self._lock.taken:
                 return f"{self._lock.taken} has taken the Lease"
             await asyncio.wait((running,), timeout=min(left, RETRY_SECONDS / 2))
-        if not running.cancelled() and (error := running.exception()) is not None:
+        if running.done() and not running.cancelled() and (error := running.exception()) is not None:
             return f"the election failed: {error!r}"
         return f"the Lease was not renewed for {RENEW_DEADLINE} s"
 
     async def release(self) -> None:
-        """Stops taking part; gives the Lease up where it is held, so that another leads at once."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait((self._running,))
@@ -187,6 +273,32 @@ class _Lock(LeaseLock):
             return False
         self.renewed = asked
         return True
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` comes to, or None where it has to stop first."""
+    tasks = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return None if stopping.is_set() else await tasks[0]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _settle(future: "asyncio.Future[Any]", result: object) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def _call(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(what)
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import yaml
 from pancar_operator.api import LEASES, Api
 from pancar_operator.leader import LEASE, RENEW_DEADLINE, Leader
 from rigs.cluster.kube import Kube
+from rigs.waiting import eventually
 
 SOON = 6.0
 
@@ -18,6 +19,10 @@ SOON = 6.0
 async def api(kube: Kube) -> AsyncIterator[Api]:
     async with Api.connect(kube.kubeconfig) as made:
         yield made
+
+
+def replica(kubeconfig: Path, namespace: str, pod: str, overdue: Callable[[], None] = lambda: None) -> Leader:
+    return Leader(lambda: Api.connect(kubeconfig), namespace, pod, overdue)
 
 
 @contextlib.asynccontextmanager
@@ -31,8 +36,8 @@ async def leading(leader: Leader) -> AsyncIterator[int]:
         await leader.release()
 
 
-async def test_the_other_leads_at_once_when_the_lease_is_given_up(api: Api, namespace: str) -> None:
-    first, second = Leader(api, namespace, "operator-a"), Leader(api, namespace, "operator-b")
+async def test_the_other_leads_at_once_when_the_lease_is_given_up(kube: Kube, api: Api, namespace: str) -> None:
+    first, second = replica(kube.kubeconfig, namespace, "operator-a"), replica(kube.kubeconfig, namespace, "operator-b")
     async with leading(first) as term:
         waiting = asyncio.create_task(second.lead())
         await asyncio.sleep(3)
@@ -50,8 +55,11 @@ async def test_the_other_leads_at_once_when_the_lease_is_given_up(api: Api, name
     assert "holderIdentity" not in (await api.get(LEASES.path(namespace, LEASE)))["spec"]
 
 
-async def test_a_container_takes_over_from_the_one_before_it_in_its_pod(api: Api, namespace: str) -> None:
-    crashed, restarted = Leader(api, namespace, "operator-a"), Leader(api, namespace, "operator-a")
+async def test_a_container_takes_over_from_the_one_before_it_in_its_pod(kube: Kube, namespace: str) -> None:
+    crashed, restarted = (
+        replica(kube.kubeconfig, namespace, "operator-a"),
+        replica(kube.kubeconfig, namespace, "operator-a"),
+    )
     async with asyncio.timeout(SOON):
         term = await crashed.lead()
     # The rest of its Lease would be 15 s.
@@ -62,15 +70,15 @@ async def test_a_container_takes_over_from_the_one_before_it_in_its_pod(api: Api
     await crashed.release()
 
 
-async def test_terms_grow_also_where_the_lease_was_deleted(api: Api, namespace: str) -> None:
+async def test_terms_grow_also_where_the_lease_was_deleted(kube: Kube, api: Api, namespace: str) -> None:
     terms = []
     for name in ("operator-a", "operator-b", "operator-c"):
-        async with leading(Leader(api, namespace, name)) as term:
+        async with leading(replica(kube.kubeconfig, namespace, name)) as term:
             terms.append(term)
     await api.delete(LEASES.path(namespace, LEASE))
     # Creation times are whole seconds.
     await asyncio.sleep(1)
-    async with leading(Leader(api, namespace, "operator-a")) as term:
+    async with leading(replica(kube.kubeconfig, namespace, "operator-a")) as term:
         terms.append(term)
     assert terms == sorted(set(terms))
 
@@ -115,11 +123,14 @@ async def cable(kube: Kube, folder: Path) -> AsyncIterator[tuple[Cable, Path]]:
 
 
 async def test_who_gets_no_answer_leads_no_longer_than_the_lease(kube: Kube, namespace: str, tmp_path: Path) -> None:
-    async with cable(kube, tmp_path) as (line, kubeconfig), Api.connect(kubeconfig) as api:
-        leader = Leader(api, namespace, "operator-a")
+    overdue: list[str] = []
+    async with cable(kube, tmp_path) as (line, kubeconfig):
+        leader = replica(kubeconfig, namespace, "operator-a", lambda: overdue.append("it had to end"))
         async with asyncio.timeout(SOON):
             await leader.lead()
         line.pulled = True
         async with asyncio.timeout(RENEW_DEADLINE + 2):
             assert f"not renewed for {RENEW_DEADLINE} s" in await leader.lost()
+        assert overdue == []
+        assert await eventually(lambda: overdue, "the end of patience") == ["it had to end"]
         await leader.release()
