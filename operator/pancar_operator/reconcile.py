@@ -24,6 +24,9 @@ DEBOUNCE: Final = 0.2
 
 # For so long after it began to lead a new leader moves nothing off a relay that has not attached yet.
 PATIENCE: Final = 15.0
+# And for so much longer where its pod is ready: it serves its cameras, and another would pull them a second time. After
+# an outage of the API server it takes Kubernetes up to a minute to tell relays where the operator is now.
+MORE_PATIENCE: Final = 75.0
 _LOOK_SECONDS: Final = 0.1
 
 _WHYS: Final = {why.value: why for why in Why}
@@ -154,12 +157,13 @@ class Reconciler:
 
 async def gathered(known: Known, synced: Callable[[], bool], deadline: float) -> None:
     """Waits until all is known that the first plan must know: every object that there is, whatever that takes, and
-    what each relay that runs says it holds, until `deadline` on the loop's clock.
+    what each relay that runs says it holds, until `deadline` on the loop's clock, or for longer if it is ready.
     """
     loop = asyncio.get_running_loop()
     while True:
         missing = known.awaited()
-        if synced() and (not missing or loop.time() >= deadline):
+        more = MORE_PATIENCE if any(known.pods[uid].ready for uid in missing) else 0.0
+        if synced() and (not missing or loop.time() >= deadline + more):
             break
         await asyncio.sleep(_LOOK_SECONDS)
     if missing:

@@ -1,6 +1,7 @@
 """Rounds of the loop: what they tell, and what they leave alone; and how a new leader begins."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pancar_operator.control import ControlPlane
@@ -215,5 +216,18 @@ async def test_the_first_plan_waits_for_objects_even_where_its_patience_is_over(
     await asyncio.wait((waiting,), timeout=0.3)
     assert not waiting.done()
     synced = True
+    async with asyncio.timeout(5):
+        await waiting
+
+
+async def test_the_first_plan_waits_longer_for_a_relay_that_serves() -> None:
+    leader = NewLeader()
+    leader.attach("a")
+    leader.known.put_pod(replace(leader.known.pods["b"], ready=True))
+    past = asyncio.get_running_loop().time() - 1
+    waiting = asyncio.create_task(gathered(leader.known, lambda: True, past))
+    await asyncio.wait((waiting,), timeout=0.3)
+    assert not waiting.done()
+    leader.known.put_pod(replace(leader.known.pods["b"], ready=False))
     async with asyncio.timeout(5):
         await waiting
