@@ -100,13 +100,15 @@ class Fleet:
 
     @property
     def uneven(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Open relays with clearly more than their share of the load, and with clearly less: each by how many."""
+        """Where an open relay's load is uneven: those with more than their share, and those with less, by how many."""
         relays = self.open
         total, room = sum(self.loads[uid] for uid in relays), sum(self.rooms[uid] for uid in relays)
-        by = {uid: self.loads[uid] - total * self.rooms[uid] / room for uid in relays}
-        bound = {uid: max(1.0, total * self.rooms[uid] / room * _UNEVEN) for uid in relays}
-        over = {uid: floor(more) for uid, more in by.items() if more > bound[uid]}
-        return over, {uid: floor(-more) for uid, more in by.items() if -more >= bound[uid]}
+        shares = {uid: total * self.rooms[uid] / room for uid in relays}
+        more = {uid: self.loads[uid] - share for uid, share in shares.items()}
+        if all(abs(more[uid]) <= max(1.0, share * _UNEVEN) for uid, share in shares.items()):
+            return {}, {}
+        over = {uid: floor(by) for uid, by in more.items() if by >= 1}
+        return over, {uid: floor(0.5 - by) for uid, by in more.items() if by <= -0.5}
 
     def rate(self, camera: Key) -> int:
         """Megabits a second."""

@@ -94,7 +94,7 @@ def test_it_strands_nobody_and_is_even_where_all_is_fresh(rooms: list[int], came
                 fresh.add(key)
     there = [camera(key.name) for key in placed]
     given = replace(snapshot(there, relays, placed=placed), fresh=frozenset(fresh))
-    for _ in range(6):
+    for _ in range(10):
         planned = plan(given)
         assert planned.assignments.keys() == placed.keys()
         assert {move.camera for move in planned.moves} <= fresh
@@ -106,6 +106,4 @@ def test_it_strands_nobody_and_is_even_where_all_is_fresh(rooms: list[int], came
         for uid in where(planned).values():
             counts[uid] += 1
         share = {relay.uid: len(placed) * relay.cameras / sum(rooms) for relay in relays}
-        over = [uid for uid, count in counts.items() if count - share[uid] > max(1, share[uid] / 10)]
-        under = [uid for uid, count in counts.items() if share[uid] - count >= max(1, share[uid] / 10)]
-        assert not over or not under
+        assert all(abs(count - share[uid]) < max(2, share[uid] / 10) for uid, count in counts.items()), counts
