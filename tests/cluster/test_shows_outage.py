@@ -8,8 +8,8 @@ from rigs.pancar_cluster import OPERATOR, SLOW, Installation, numbered, pool
 
 NAMES = numbered("gate", 5)
 OUTAGE_SECONDS = 15
-# Longer than a new leader waits for relays before it plans without them.
-SETTLE_SECONDS = 20
+# For what a new leader may think better of, once all relays are back.
+SETTLE_SECONDS = 5
 
 
 async def placed(pancar: Installation, namespace: str) -> dict[str, str]:
