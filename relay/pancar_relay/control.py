@@ -147,8 +147,8 @@ class Control:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._live_by_kept())
-                async for opened in self._channels():
-                    self._dials.append(tasks.create_task(self._dial(opened)))
+                async for credentials in self._credentials():
+                    self._dials.append(tasks.create_task(self._dial(credentials)))
         finally:
             unlisten()
 
@@ -165,12 +165,12 @@ class Control:
         except TimeoutError:
             log.debug("control.not_finished")
 
-    async def _channels(self) -> AsyncIterator[grpc.aio.Channel]:
-        """One for each of the relay's credentials, the first as soon as it has any."""
+    async def _credentials(self) -> AsyncIterator[Credentials]:
+        """Each that the relay gets, the first as soon as it has any."""
         seen: Credentials | None = None
         while True:
             seen = await self._enrolment.other_than(seen)
-            yield channel(self._target, seen.authorities, seen.pair)
+            yield seen
 
     async def _live_by_kept(self) -> None:
         if self._applied is None:
@@ -187,19 +187,20 @@ class Control:
                 self._applied = None
                 log.error("control.kept_refused", reason=str(error))
 
-    async def _dial(self, opened: grpc.aio.Channel) -> None:
-        """Attaches by this channel for as long as there is no other that works."""
+    async def _dial(self, credentials: Credentials) -> None:
+        """Attaches with these credentials for as long as there are no others that work."""
         me = asyncio.current_task()
         wait = BACKOFF_FIRST
-        async with opened:
-            stub = ControlPlaneStub(opened)
-            while not self._finishing:
-                if await self._attach(stub.Attach()):
+        while not self._finishing:
+            # A channel each time: one that looked the operator's name up in vain asks again ever more rarely, after a
+            # minute without an operator only each minute, and dials the addresses of its last pods till then.
+            async with channel(self._target, credentials.authorities, credentials.pair) as opened:
+                if await self._attach(ControlPlaneStub(opened).Attach()):
                     wait = BACKOFF_FIRST
-                if self._dials[-1] is not me:
-                    return
-                await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
-                wait = min(BACKOFF_LAST, wait * 2)
+            if self._dials[-1] is not me:
+                return
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            wait = min(BACKOFF_LAST, wait * 2)
 
     def _end_older_dials(self) -> None:
         me = asyncio.current_task()
