@@ -1,7 +1,8 @@
 """The loop that makes things as they are declared: observe, plan, diff, apply, tell what changed.
 
 The operator and `pancar up` run it as one task. Changes are gathered until none came for QUIET seconds, for DEBOUNCE
-at most. In a cluster the first round waits, see `gathered`: what it does not know of would lose its cameras.
+at most, and for longer, up to FLOOD, while they do not end. In a cluster the first round waits, see `gathered`: what it
+does not know of would lose its cameras.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ from pancar_operator.steps import Observed, diff
 
 QUIET: Final = 0.05
 DEBOUNCE: Final = 0.2
+# And at most while they do not end, as when a city's cameras are applied: each round costs every relay a message.
+FLOOD: Final = 1.0
 
 # For so long after it began to lead a new leader moves nothing off a relay that has not attached yet.
 PATIENCE: Final = 15.0
@@ -76,6 +79,8 @@ class Reconciler:
         self._control = control
         self._tell = tell
         self._seen = _Seen()
+        # For how long at most changes are gathered.
+        self._patience = DEBOUNCE
         self.plan = Plan()
         self._begun = False
         self.statuses: dict[Key, Conditions] = {}
@@ -147,12 +152,13 @@ class Reconciler:
         if not await _within(changed, self._known.expire()):
             return
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + DEBOUNCE
-        while True:
+        deadline = loop.time() + self._patience
+        while (left := deadline - loop.time()) > 0:
             changed.clear()
-            left = min(QUIET, deadline - loop.time())
-            if left <= 0 or not await _within(changed, left):
+            if not await _within(changed, min(QUIET, left)):
+                self._patience = DEBOUNCE
                 return
+        self._patience = min(FLOOD, 2 * self._patience)
 
 
 async def gathered(known: Known, synced: Callable[[], bool], deadline: float) -> None:
