@@ -153,9 +153,9 @@ class Reconciler:
             return
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
-        while (left := deadline - loop.time()) > 0:
+        while deadline - loop.time() >= QUIET:
             changed.clear()
-            if not await _within(changed, min(QUIET, left)):
+            if not await _within(changed, QUIET):
                 self._patience = DEBOUNCE
                 return
         self._patience = min(FLOOD, 2 * self._patience)
