@@ -217,27 +217,32 @@ def test_the_chart_is_whole() -> None:
 def test_values_and_their_schema_name_the_same() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     schema = json.loads((CHART / "values.schema.json").read_text())
-    _same_keys(values, {**schema, "properties": {k: v for k, v in schema["properties"].items() if k != "global"}})
-    used = {
-        name
-        for path in CHART.glob("templates/**/*.yaml")
-        for name in re.findall(r"\.Values\.([\w.]+)", path.read_text())
-    }
-    assert used == set(_leaves(values, ""))
+    told = {name: below for name, below in schema["properties"].items() if name != "global"}
+    _same_keys(values, {**schema, "properties": told}, schema["definitions"])
+    templates = [path for path in CHART.glob("templates/**/*") if path.is_file()]
+    used = {name for path in templates for name in re.findall(r"\.Values\.([\w.]+)", path.read_text())}
+    leaves = set(_leaves(values, ""))
+    # A template may take a whole branch, as an image; none may take what there is not.
+    assert {leaf for leaf in leaves if not any(f"{leaf}.".startswith(f"{name}.") for name in used)} == set()
+    assert {name for name in used if not any(f"{leaf}.".startswith(f"{name}.") for leaf in leaves)} == set()
 
 
-def _same_keys(values: dict[str, Any], schema: dict[str, Any]) -> None:
+def _same_keys(values: dict[str, Any], schema: dict[str, Any], definitions: dict[str, Any]) -> None:
     assert values.keys() == schema["properties"].keys()
     assert schema["additionalProperties"] is False
     for name, value in values.items():
-        assert schema["properties"][name]["description"].endswith(".")
-        if isinstance(value, dict):
-            _same_keys(value, schema["properties"][name])
+        below = schema["properties"][name]
+        assert below["description"].endswith(".")
+        if "$ref" in below:
+            below = definitions[below["$ref"].removeprefix("#/definitions/")]
+        # What a pod's spec has is not named here.
+        if isinstance(value, dict) and "properties" in below:
+            _same_keys(value, below, definitions)
 
 
 def _leaves(values: dict[str, Any], path: str) -> Iterator[str]:
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _leaves(value, f"{path}{name}.")
         else:
             yield f"{path}{name}"
