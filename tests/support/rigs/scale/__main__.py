@@ -11,7 +11,6 @@ import contextlib
 import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +22,8 @@ from typing import Any, Final
 from pancar_cli.bench.figures import BenchError, Figure
 from pancar_operator.api import Api, ApiError
 from rigs import chart
-from rigs.cluster import build, running
+from rigs.cluster import running
+from rigs.cluster.helm import Helm
 from rigs.scale import audit, city, node, relays
 from rigs.scale.operator import Process
 from rigs.scale.operator import running as operator_running
@@ -258,14 +258,8 @@ class Bench:
 
 def _install(cluster: running.Cluster, folder: Path) -> None:
     """The chart, without its operator; what it gives the service account is what the process has."""
-    own = {name: str(folder) for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
-    command = [
-        *(str(build.binary("helm")), "install", "pancar", str(chart.CHART), f"--namespace={NAMESPACE}"),
-        *("--create-namespace", f"--kubeconfig={cluster.kube.kubeconfig}"),
-    ]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=own)
-    if done.returncode != 0:
-        raise BenchError(f"the chart does not install: {done.stderr}")
+    helm = Helm(folder, cluster.kube.kubeconfig)
+    helm("install", "pancar", chart.CHART, f"--namespace={NAMESPACE}", "--create-namespace")
     cluster.kube("delete", "deployment", "--all", f"--namespace={NAMESPACE}")
     cluster.kube.until("condition=Established", "crd/cameras.pancar.dev", "crd/relaypools.pancar.dev")
 

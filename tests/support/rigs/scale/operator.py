@@ -12,6 +12,12 @@ from typing import Final
 from rigs.scale.relays import Operator as Address
 
 END_SECONDS: Final = 20.0
+# Without what its image does not have, and structlog would load.
+START: Final = """
+import runpy, sys
+sys.modules["rich"] = None
+runpy.run_module("pancar_operator", run_name="__main__", alter_sys=True)
+"""
 
 
 class Process:
@@ -47,7 +53,7 @@ class Process:
         identity = {"PANCAR_IDENTITY": f"operator-{self._starts}"}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pancar_operator"],
+                [sys.executable, "-c", START],
                 env={**self._environment, **identity},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
