@@ -109,16 +109,18 @@ async def test_the_same_relay_attaching_again_replaces_its_first_stream(operator
 
 
 async def test_a_relay_that_comes_back_in_time_keeps_its_cameras(operator: Operator) -> None:
-    operator.declare(gate="a", harbour="b", square="c")
-    async with Relay(operator, "r1") as one, Relay(operator, "r2") as other:
+    async with Relay(operator, "r1"), Relay(operator, "r2"):
         await eventually(lambda: len(operator.known.relays) == 2, "both have attached")
-        held = [{each.name for each in (await relay.desired()).assignments} for relay in (one, other)]
-        assert held[0] | held[1] == {"gate", "harbour", "square"}
+        # Not before: they would be evened out when the second one comes.
+        operator.declare(gate="a", harbour="b", square="c")
+        await eventually(lambda: len(operator.reconciler.plan.assignments) == 3, "all are placed")
+        held = {uid: {key.name for key in each.desired} for uid, each in operator.control.holdings().items()}
     detached = lambda: all(relay.detached_at is not None for relay in operator.known.relays.values())  # noqa: E731
     await eventually(detached, "both have detached")
     operator.now = DETACHED_GRACE - 1
     async with Relay(operator, "r1") as one, Relay(operator, "r2") as other:
-        assert [{each.name for each in (await relay.desired()).assignments} for relay in (one, other)] == held
+        assert {each.name for each in (await one.desired()).assignments} == held["r1"]
+        assert {each.name for each in (await other.desired()).assignments} == held["r2"]
 
 
 async def test_a_lost_relays_cameras_go_elsewhere_when_its_time_is_over(operator: Operator) -> None:

@@ -65,10 +65,13 @@ class Leader:
         self._statuses = Statuses(api, self.known, lambda: datetime.now(UTC))
         control = ControlPlane(self.known, term=1, link_used=lambda _: None)
         self._reconciler = Reconciler(self.known, control, self._statuses.note)
-        self.known.attach(Relay("u0", POOL), Endpoint("https://192.0.2.1", ()))
+        self._attach()
         self.known.put_pool(*objects.pool(_made(pool(1))), POOL)
 
     def declare(self, *keys: Key, status: dict[str, Any] | None = None) -> None:
+        """With a status, the leader before had them on the relay, which says that it holds them."""
+        if status is not None:
+            self._attach(frozenset(keys))
         for key in keys:
             body = _made(camera(key.name))
             self.known.put_camera(*objects.camera({**body, "status": status or {}}), key)
@@ -80,6 +83,9 @@ class Leader:
     async def run(self) -> None:
         self._reconciler.once()
         await self._statuses.run()
+
+    def _attach(self, holding: frozenset[Key] = frozenset()) -> None:
+        self.known.attach(Relay("u0", POOL), Endpoint("https://192.0.2.1", ()), holding)
 
 
 def _made(body: dict[str, Any]) -> dict[str, Any]:
