@@ -43,7 +43,8 @@ test: all peers
 	$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --ignore tests/cluster
 
 test-cluster: cluster
-	$(BIN)/python -m pytest tests/cluster
+	@# The first test starts the cluster, and an outage is waited out.
+	$(BIN)/python -m pytest tests/cluster -o faulthandler_timeout=400
 
 lint: all
 	$(BIN)/ruff check --quiet .
