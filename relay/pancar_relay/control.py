@@ -234,7 +234,8 @@ class Control:
         return stream.heard
 
     def _log_end(self, heard: bool, reason: str) -> None:
-        if self._finishing or self._dials[-1] is not asyncio.current_task():
+        newest = self._dials[-1] is asyncio.current_task()
+        if self._finishing or (self.attached if heard else not newest):
             log.debug("control.closed", reason=reason)
         elif heard:
             log.warning("control.detached", reason=reason)
