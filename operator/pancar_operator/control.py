@@ -14,7 +14,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from operator import is_not, ne
 from typing import Any, Final
 
 import grpc
@@ -30,7 +29,6 @@ from pancar_operator.access import Access
 from pancar_operator.authority import Current, Peer, peer
 from pancar_operator.model import (
     DEFAULT_NAMESPACE,
-    CameraObject,
     CameraState,
     Key,
     Placement,
@@ -87,8 +85,7 @@ class _Seat:
     # No plan has counted this relay in yet: an empty state now would make it drop what it pulls.
     planned: bool = False
     dirty: bool = True
-    # As they were when a state was sent last, and as they have been since without a difference to the relay.
-    written: dict[Key, CameraObject | None] = field(default_factory=dict)
+    # Media addresses in the state that was sent last.
     addresses: tuple[str, ...] = ()
 
     def holding(self) -> Holding:
@@ -148,7 +145,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
             seat.dirty = True
             _log.debug("step", kind=type(step).__name__, relay=step.relay, camera=str(step.camera))
         for uid, seat in self._seats.items():
-            seat.dirty = seat.dirty or access != self._access or not seat.planned or self._outdated(uid, seat)
+            moved = seat.addresses != self._known.addresses(uid)
+            seat.dirty = seat.dirty or access != self._access or not seat.planned or moved
             seat.planned = True
             if seat.dirty:
                 seat.stream.wake.set()
@@ -232,17 +230,6 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         seat.acked = holding
         return seat
 
-    def _outdated(self, uid: str, seat: _Seat) -> bool:
-        """Whether anything that no step tells of is another than what was sent last."""
-        if seat.addresses != self._known.addresses(uid):
-            return True
-        objects = self._known.objects
-        # Over all cameras at every change, and mostly for nothing.
-        if not any(map(is_not, map(objects.get, seat.written), seat.written.values())):
-            return False
-        before, seat.written = seat.written, {key: objects.get(key) for key in seat.written}
-        return any(map(ne, map(_generation, seat.written.values()), map(_generation, before.values())))
-
     async def _desired(self, uid: str, seat: _Seat, stream: _Stream) -> AsyncIterator[pb.Desired]:
         while True:
             await stream.wake.wait()
@@ -253,15 +240,11 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
                 seat.dirty = False
                 self._version += 1
                 seat.in_flight[self._version] = (frozenset(seat.desired), self._access)
-                seat.written = {key: self._known.objects.get(key) for key in seat.desired}
                 seat.addresses = self._known.addresses(uid)
                 yield pb.Desired(
                     term=self._term,
                     version=self._version,
-                    assignments=[
-                        _assignment(key, placement, _generation(seat.written[key]))
-                        for key, placement in sorted(seat.desired.items())
-                    ],
+                    assignments=[_assignment(key, placement) for key, placement in sorted(seat.desired.items())],
                     access=_access(self._access),
                     media_addresses=seat.addresses,
                 )
@@ -328,11 +311,7 @@ def _report(uid: str, status: pb.CameraStatus) -> Report:
     )
 
 
-def _generation(written: CameraObject | None) -> int:
-    return written.generation if written is not None else 0
-
-
-def _assignment(key: Key, placement: Placement, generation: int) -> pb.Assignment:
+def _assignment(key: Key, placement: Placement) -> pb.Assignment:
     spec = placement.camera.spec
     main, credentials = spec.source.main, placement.credentials
     return pb.Assignment(
@@ -348,7 +327,7 @@ def _assignment(key: Key, placement: Placement, generation: int) -> pb.Assignmen
         ),
         paused=spec.paused is not None,
         paused_reason=spec.paused.reason if spec.paused else "",
-        generation=generation,
+        generation=placement.generation,
     )
 
 

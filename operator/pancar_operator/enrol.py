@@ -50,11 +50,11 @@ class Unauthenticated(EnrolmentError):  # noqa: N818 - named as gRPC names it
     code = grpc.StatusCode.UNAUTHENTICATED
 
 
-class NotPermitted(EnrolmentError):  # noqa: N818
+class NotPermitted(EnrolmentError):  # noqa: N818 - as its gRPC status PERMISSION_DENIED
     code = grpc.StatusCode.PERMISSION_DENIED
 
 
-class Unverifiable(EnrolmentError):  # noqa: N818
+class Unverifiable(EnrolmentError):  # noqa: N818 - it says what the token is
     code = grpc.StatusCode.UNAVAILABLE
 
 

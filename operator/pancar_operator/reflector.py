@@ -161,8 +161,7 @@ class Reflector:
             self._listing.add(key)
         try:
             self._put(body)
-        except Exception as error:  # noqa: BLE001
-            # One object that nobody thought of must not stop ten thousand others.
+        except Exception as error:  # noqa: BLE001 - one that nobody thought of stops no other
             self._log.error("object.failed", object=str(key), error=redact(f"{type(error).__name__}: {error}"))
 
     def _is_gone(self, key: Key) -> None:
