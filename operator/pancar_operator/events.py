@@ -24,7 +24,7 @@ MANY: Final = 20
 GATHER: Final = 5.0
 LAST_GATHER: Final = 30.0
 NAMED: Final = 3
-# An object's event with the same reason is not told again for so long; how often it would have been, is counted.
+# The same is not told again of an object for so long; how often it would have been, is counted.
 AGAIN: Final = 600.0
 # Beyond that, when the API server takes none, the oldest are dropped.
 WAITING_MAX: Final = 1000
@@ -53,12 +53,24 @@ class Change(NamedTuple):
     alike: str
     warning: bool = False
 
+    @property
+    def same(self) -> str:
+        """What makes it the same as another of its object: a warning may quote a camera, in other words each time."""
+        return self.reason if self.warning else self.message
+
+
+class Named(NamedTuple):
+    """An object: another one may come that has the name of one that went."""
+
+    key: Key
+    uid: str
+
 
 class Event(NamedTuple):
     """One to be posted."""
 
     kind: str
-    key: Key
+    of: Named
     reason: str
     message: str
     warning: bool
@@ -143,7 +155,7 @@ class _Alike:
     change: Change
     since: float
     last: float
-    cameras: dict[Key, Change] = field(default_factory=dict)
+    cameras: dict[Named, Change] = field(default_factory=dict)
 
     @property
     def closes(self) -> float:
@@ -152,7 +164,7 @@ class _Alike:
 
 
 class _Last(NamedTuple):
-    """When an object's event with some reason was told last, and how often it was kept back since."""
+    """When something was told last of an object, and how often it was kept back since."""
 
     at: float
     kept: int
@@ -162,19 +174,20 @@ class Gathering:
     """Waits for others alike, then lets Events go. The clock is the caller's, in seconds."""
 
     def __init__(self) -> None:
-        self._alike: dict[tuple[Key | None, str, str], _Alike] = {}
-        self._last: dict[tuple[str, Key, str], _Last] = {}
+        self._alike: dict[tuple[Named | None, str, str], _Alike] = {}
+        # Of an object's uid, and what is the same.
+        self._last: dict[tuple[str, str], _Last] = {}
         self._ready: deque[Event] = deque(maxlen=WAITING_MAX)
         self._pruned = 0.0
 
-    def camera(self, key: Key, pool: Key | None, change: Change, now: float) -> None:
+    def camera(self, camera: Named, pool: Named | None, change: Change, now: float) -> None:
         """Something befell a camera; `pool` is told if it befell many, one of them if there is none."""
         alike = self._alike.setdefault((pool, change.reason, change.alike), _Alike(change, now, now))
-        alike.cameras[key] = change
+        alike.cameras[camera] = change
         alike.last = now
 
-    def pool(self, key: Key, change: Change, now: float) -> None:
-        self._once("RelayPool", key, change, change.message, now)
+    def pool(self, pool: Named, change: Change, now: float) -> None:
+        self._once("RelayPool", pool, change, now)
 
     def waiting(self, now: float) -> bool:
         """Whether `take` has one."""
@@ -196,41 +209,43 @@ class Gathering:
         """Seconds until another one is let go of."""
         return max(0.0, min(alike.closes for alike in self._alike.values()) - now) if self._alike else None
 
-    def _close(self, pool: Key | None, alike: _Alike, now: float) -> None:
+    def _close(self, pool: Named | None, alike: _Alike, now: float) -> None:
         if len(alike.cameras) <= MANY:
-            for key, change in alike.cameras.items():
-                self._once("Camera", key, change, change.message, now)
+            for camera, change in alike.cameras.items():
+                self._once("Camera", camera, change, now)
             return
-        keys = sorted(alike.cameras)
-        self._last.update({("Camera", key, alike.change.reason): _Last(now, 0) for key in keys})
-        message = f"{len(keys)} cameras ({_names(keys)}): {alike.change.alike}"
-        kind, key = ("Camera", keys[0]) if pool is None else ("RelayPool", pool)
+        told = _Last(now, 0)
+        self._last.update({(camera.uid, change.same): told for camera, change in alike.cameras.items()})
+        cameras = sorted(alike.cameras)
+        message = f"{len(cameras)} cameras ({_names(cameras)}): {alike.change.alike}"
+        kind, of = ("Camera", cameras[0]) if pool is None else ("RelayPool", pool)
         # Many cameras are news each time.
-        self._ready.append(Event(kind, key, alike.change.reason, message, alike.change.warning))
+        self._ready.append(Event(kind, of, alike.change.reason, message, alike.change.warning))
 
-    def _once(self, kind: str, key: Key, change: Change, message: str, now: float) -> None:
-        last = self._last.get((kind, key, change.reason))
+    def _once(self, kind: str, of: Named, change: Change, now: float) -> None:
+        same = of.uid, change.same
+        last = self._last.get(same)
         if last is not None and now - last.at < AGAIN:
-            self._last[kind, key, change.reason] = _Last(last.at, last.kept + 1)
+            self._last[same] = last._replace(kept=last.kept + 1)
             return
         kept, spans = (last.kept, now - last.at) if last is not None and last.kept else (0, 0.0)
-        self._last[kind, key, change.reason] = _Last(now, 0)
-        self._ready.append(Event(kind, key, change.reason, message, change.warning, kept + 1, spans))
+        self._last[same] = _Last(now, 0)
+        self._ready.append(Event(kind, of, change.reason, change.message, change.warning, kept + 1, spans))
         self._prune(now)
 
     def _prune(self, now: float) -> None:
         if now - self._pruned > AGAIN:
             self._pruned = now
-            self._last = {key: last for key, last in self._last.items() if now - last.at < 6 * AGAIN}
+            self._last = {same: last for same, last in self._last.items() if now - last.at < 6 * AGAIN}
 
 
-def _names(keys: Sequence[Key]) -> str:
-    return ", ".join(str(key) for key in keys[:NAMED]) + (", …" if len(keys) > NAMED else "")
+def _names(cameras: Sequence[Named]) -> str:
+    return ", ".join(str(camera.key) for camera in cameras[:NAMED]) + (", …" if len(cameras) > NAMED else "")
 
 
-def body(event: Event, uid: str, now: datetime, instance: str) -> dict[str, Any]:
+def body(event: Event, now: datetime, instance: str) -> dict[str, Any]:
     """The core/v1 Event: the newer API counts nothing in an Event of which there is one only."""
-    namespace, name = event.key
+    (namespace, name), uid = event.of
     first = now - timedelta(seconds=event.spans)
     return {
         "apiVersion": "v1",

@@ -20,7 +20,7 @@ from pancar_proto.logs import redact
 from pydantic import TypeAdapter
 
 from pancar_operator.api import CAMERAS, CORE_EVENTS, POOLS, Api, ApiError, ApiUnreachable, Kind
-from pancar_operator.events import Event, Gathering, Told, body, changes, pool_changes, told
+from pancar_operator.events import Event, Gathering, Named, Told, body, changes, pool_changes, told
 from pancar_operator.model import API_VERSION, Assignment, CameraObject, Key, Pod, PoolObject
 from pancar_operator.observe import Known
 from pancar_operator.pacing import Allowance, Pacing
@@ -149,8 +149,8 @@ class Statuses:
         self._plan = Plan()
         self._objects: dict[Key, CameraObject] = {}
         self._conditions: dict[Key, Conditions] = {}
-        # What was told of cameras whose status is not written yet.
-        self._told: dict[Key, Told] = {}
+        # What was told of cameras, of these uids, whose status is not written yet.
+        self._told: dict[Key, tuple[str, Told]] = {}
         self._places: dict[str, Place] = {}
         self._changed: dict[Key, None] = {}
         # When the pools are to be looked at; not before the first round.
@@ -227,11 +227,16 @@ class Statuses:
             self._tell(key, wanted)
 
     def _tell(self, key: Key, wanted: _Wanted[CameraStatus]) -> None:
-        before = self._told.get(key) or told(wanted.written)
-        news, self._told[key] = changes(before, wanted.status)
+        uid, before = self._told.get(key, ("", None))
+        news, after = changes(before if uid == wanted.uid else told(wanted.written), wanted.status)
+        self._told[key] = wanted.uid, after
         for change in news:
-            pool = _key(wanted.status.pool)
-            self._gathering.camera(key, pool if pool in self._known.pool_objects else None, change, _clock())
+            self._gathering.camera(Named(key, wanted.uid), self._named(wanted.status.pool), change, _clock())
+
+    def _named(self, pool: str | None) -> Named | None:
+        key = Key(*pool.split("/", 1)) if pool else None
+        live = None if key is None else self._known.pool_objects.get(key)
+        return None if key is None or live is None else Named(key, live.uid)
 
     def _camera(self, key: Key) -> _Wanted[CameraStatus] | None:
         """None where there is nothing to be said: it is no more, or nothing is known of it yet."""
@@ -315,7 +320,7 @@ class Statuses:
         wanted = self._pool(key, [pod for pod in self._known.pods.values() if pod.pool == key])
         if wanted is not None:
             for change in pool_changes(wanted.written, wanted.status):
-                self._gathering.pool(key, change, _clock())
+                self._gathering.pool(Named(key, wanted.uid), change, _clock())
         await self._write(self._pools, key, wanted)
 
     async def _write(self, book: _Book[S], key: Key, wanted: _Wanted[S] | None) -> None:
@@ -343,17 +348,18 @@ class Statuses:
 
     async def _post(self, event: Event) -> None:
         known = self._known.objects if event.kind == "Camera" else self._known.pool_objects
-        given = known.get(event.key)
+        key, uid = event.of
+        given = known.get(key)
         try:
-            if given is not None:
-                made = body(event, given.uid, self._second(), self._instance)
-                await self._api.create(CORE_EVENTS.path(event.key.namespace), made)
+            if given is not None and given.uid == uid:
+                made = body(event, self._second(), self._instance)
+                await self._api.create(CORE_EVENTS.path(key.namespace), made)
         except ApiError as error:
             if error.passing:
                 self._gathering.again(event)
                 self._post_from = _clock() + max(POST_PAUSE, error.retry_after or 0.0)
             else:
-                _log.warning("event.refused", name=str(event.key), reason=event.reason, error=error.message)
+                _log.warning("event.refused", name=str(key), reason=event.reason, error=error.message)
         finally:
             self._allowance.done()
             self._woken.set()
@@ -405,13 +411,6 @@ def _differing(before: Mapping[Key, object], after: Mapping[Key, object]) -> Ite
     """The keys of what is another object than before, came or went."""
     yield from compress(after, map(is_not, map(before.get, after), after.values()))
     yield from filterfalse(after.__contains__, before)
-
-
-def _key(text: str | None) -> Key | None:
-    if text is None:
-        return None
-    namespace, _, name = text.partition("/")
-    return Key(namespace, name)
 
 
 def _clock() -> float:

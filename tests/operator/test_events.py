@@ -3,14 +3,27 @@
 from datetime import UTC, datetime
 
 import pytest
-from pancar_operator.events import AGAIN, GATHER, LAST_GATHER, MANY, Change, Event, Gathering, Told, body, changes, told
+from pancar_operator.events import (
+    AGAIN,
+    GATHER,
+    LAST_GATHER,
+    MANY,
+    Change,
+    Event,
+    Gathering,
+    Named,
+    Told,
+    body,
+    changes,
+    told,
+)
 from pancar_operator.events import pool_changes as changes_of_pool
 from pancar_operator.model import Key, Why
 from pancar_operator.statusfields import CameraStatus, RelayPoolStatus, StatusCondition, Truth
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 GATE = Key("kota", "gate")
-POOL = Key("pancar", "city")
+POOL = Named(Key("pancar", "city"), "uid-of-pool")
 UNREACHABLE = Change("Unreachable", "The address cannot be reached.", "The address cannot be reached.", warning=True)
 LIVE, WAITING = ("True", "Live"), ("Unknown", "Waiting")
 
@@ -100,6 +113,10 @@ def test_a_status_of_others_conditions_tells_nothing() -> None:
     assert told(CameraStatus(conditions=(condition("Inspected", "True", "Clean"),))) is None
 
 
+def befalls(gathering: Gathering, key: Key, pool: Named | None, change: Change, now: float) -> None:
+    gathering.camera(Named(key, f"uid-of-{key.name}"), pool, change, now)
+
+
 def drained(gathering: Gathering, now: float) -> list[Event]:
     found = []
     while gathering.waiting(now):
@@ -110,20 +127,22 @@ def drained(gathering: Gathering, now: float) -> list[Event]:
 def test_a_few_cameras_are_told_of_one_by_one() -> None:
     gathering = Gathering()
     for number in range(MANY):
-        gathering.camera(Key("kota", f"gate-{number}"), POOL, UNREACHABLE, number * 0.1)
+        befalls(gathering, Key("kota", f"gate-{number}"), POOL, UNREACHABLE, number * 0.1)
     assert drained(gathering, GATHER - 0.1) == []
     assert gathering.wait(GATHER - 0.1) == pytest.approx(0.1)
     events = drained(gathering, GATHER)
     assert [event.kind for event in events] == ["Camera"] * MANY
-    assert events[0] == Event("Camera", Key("kota", "gate-0"), "Unreachable", UNREACHABLE.message, warning=True)
+    assert events[0] == Event(
+        "Camera", Named(Key("kota", "gate-0"), "uid-of-gate-0"), "Unreachable", UNREACHABLE.message, warning=True
+    )
 
 
 def test_of_many_cameras_one_sentence_tells_how_many_why_and_which() -> None:
     gathering = Gathering()
     for number in range(3000):
-        gathering.camera(Key("kota", f"gate-{number:04}"), POOL, UNREACHABLE, number * 0.004)
+        befalls(gathering, Key("kota", f"gate-{number:04}"), POOL, UNREACHABLE, number * 0.004)
     [event] = drained(gathering, 3000 * 0.004 + GATHER)
-    assert (event.kind, event.key, event.reason, event.warning) == ("RelayPool", POOL, "Unreachable", True)
+    assert (event.kind, event.of, event.reason, event.warning) == ("RelayPool", POOL, "Unreachable", True)
     assert event.message == (
         "3000 cameras (kota/gate-0000, kota/gate-0001, kota/gate-0002, …): The address cannot be reached."
     )
@@ -133,7 +152,7 @@ def test_a_storm_without_an_end_is_told_of_while_it_lasts() -> None:
     gathering = Gathering()
     told: list[Event] = []
     for number in range(1000):
-        gathering.camera(Key("kota", f"gate-{number}"), POOL, UNREACHABLE, number * 0.1)
+        befalls(gathering, Key("kota", f"gate-{number}"), POOL, UNREACHABLE, number * 0.1)
         told += drained(gathering, number * 0.1)
     assert len(told) == 100 // LAST_GATHER
 
@@ -142,16 +161,16 @@ def test_what_is_not_alike_is_told_apart() -> None:
     gathering = Gathering()
     for number in range(2 * (MANY + 1)):
         change = UNREACHABLE if number % 2 else UNREACHABLE._replace(reason="Refused")
-        gathering.camera(Key("kota", f"gate-{number}"), POOL, change, 0.0)
+        befalls(gathering, Key("kota", f"gate-{number}"), POOL, change, 0.0)
     assert {event.reason for event in drained(gathering, GATHER)} == {"Unreachable", "Refused"}
 
 
 def test_many_cameras_of_no_pool_are_told_of_at_one_of_them() -> None:
     gathering = Gathering()
     for number in range(MANY + 1):
-        gathering.camera(Key("kota", f"gate-{number:02}"), None, UNREACHABLE, 0.0)
+        befalls(gathering, Key("kota", f"gate-{number:02}"), None, UNREACHABLE, 0.0)
     [event] = drained(gathering, GATHER)
-    assert (event.kind, event.key) == ("Camera", Key("kota", "gate-00"))
+    assert (event.kind, event.of.key) == ("Camera", Key("kota", "gate-00"))
     assert event.message.startswith(f"{MANY + 1} cameras")
 
 
@@ -159,7 +178,7 @@ def test_the_same_again_is_counted_and_told_later() -> None:
     gathering = Gathering()
     events = []
     for minute in range(15):
-        gathering.camera(GATE, POOL, UNREACHABLE, minute * 60.0)
+        befalls(gathering, GATE, POOL, UNREACHABLE, minute * 60.0)
         events += drained(gathering, minute * 60.0 + GATHER)
     assert [event.times for event in events] == [1, 10]
     assert events[1].spans == AGAIN
@@ -168,19 +187,37 @@ def test_the_same_again_is_counted_and_told_later() -> None:
 def test_a_camera_told_of_among_many_is_not_told_of_again_at_once() -> None:
     gathering = Gathering()
     for number in range(MANY + 1):
-        gathering.camera(Key("kota", f"gate-{number}"), POOL, UNREACHABLE, 0.0)
+        befalls(gathering, Key("kota", f"gate-{number}"), POOL, UNREACHABLE, 0.0)
     assert len(drained(gathering, GATHER)) == 1
-    gathering.camera(Key("kota", "gate-3"), POOL, UNREACHABLE, 60.0)
+    befalls(gathering, Key("kota", "gate-3"), POOL, UNREACHABLE, 60.0)
     assert drained(gathering, 60.0 + GATHER) == []
+
+
+def test_each_move_of_a_camera_is_told_but_not_each_word_of_its_faults() -> None:
+    gathering = Gathering()
+    moves = [Change("Moved", f"Moved to {relay}.", "moved.") for relay in ("city-1", "city-0", "city-1")]
+    told = []
+    for number, change in enumerate([*moves, UNREACHABLE, UNREACHABLE._replace(message="No answer in 3.2 s.")]):
+        befalls(gathering, GATE, POOL, change, 10.0 * number)
+        told += [(event.reason, event.message) for event in drained(gathering, 10.0 * number + GATHER)]
+    assert told == [("Moved", "Moved to city-1."), ("Moved", "Moved to city-0."), ("Unreachable", UNREACHABLE.message)]
+
+
+def test_a_camera_with_the_name_of_one_that_went_is_told_of_afresh() -> None:
+    gathering = Gathering()
+    placed = Change("Placed", "Placed on city-0.", "placed.")
+    for number, uid in enumerate(("uid-1", "uid-1", "uid-2")):
+        gathering.camera(Named(GATE, uid), POOL, placed, 100.0 * number)
+        assert [event.of.uid for event in drained(gathering, 100.0 * number + GATHER)] == ([uid] if number != 1 else [])
 
 
 def test_what_could_not_be_posted_comes_first_the_next_time() -> None:
     gathering = Gathering()
     for name in ("a", "b"):
-        gathering.camera(Key("kota", name), POOL, UNREACHABLE, 0.0)
+        befalls(gathering, Key("kota", name), POOL, UNREACHABLE, 0.0)
     assert gathering.waiting(GATHER)
     gathering.again(gathering.take())
-    assert [event.key.name for event in drained(gathering, GATHER)] == ["a", "b"]
+    assert [event.of.key.name for event in drained(gathering, GATHER)] == ["a", "b"]
 
 
 def pool(*conditions: StatusCondition) -> RelayPoolStatus:
@@ -204,8 +241,16 @@ def test_what_befalls_a_pool() -> None:
 
 
 def test_a_body_names_its_object_and_no_secret() -> None:
-    event = Event("Camera", GATE, "NotFound", "rtsp://u:hunter2@192.0.2.1/ has none.", warning=True, times=3, spans=60)
-    made = body(event, "uid-1", NOW, "operator-0")
+    event = Event(
+        "Camera",
+        Named(GATE, "uid-1"),
+        "NotFound",
+        "rtsp://u:hunter2@192.0.2.1/ has none.",
+        warning=True,
+        times=3,
+        spans=60,
+    )
+    made = body(event, NOW, "operator-0")
     assert made["involvedObject"] == {
         "apiVersion": "pancar.dev/v1alpha1",
         "kind": "Camera",

@@ -189,11 +189,8 @@ async def test_a_relay_that_is_told_to_end_says_goodbye(
         assert await asyncio.to_thread(relay.process.wait, 10) == 0
     assert [e["reason"] for e in sessions(relay, "session.ended")] == ["Shutdown"]
     assert relay.events()[-1]["event"] == "relay.stopped"
-    track = peer.getReceivers()[0].track
     with pytest.raises(MediaStreamError):
-        async with asyncio.timeout(10):
-            while True:  # the pictures that came before the end
-                await track.recv()
+        await frames(peer, 1000)
 
 
 async def test_an_offer_of_another_certificate_gets_no_media(
