@@ -14,6 +14,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
+from sys import intern
 from typing import Any, Final
 
 import grpc
@@ -289,26 +291,22 @@ def _relay(hello: pb.Hello) -> Relay:
 
 
 def _report(uid: str, status: pb.CameraStatus) -> Report:
-    video = None
-    if status.HasField("video"):
-        wire = status.video
-        video = Video(
-            codec=wire.codec,
-            profile_level_id=wire.profile_level_id,
-            width=wire.width,
-            height=wire.height,
-            fps=wire.fps or None,
-            bitrate_kbps=wire.bitrate_kbps,
-        )
+    wire = status.video if status.HasField("video") else None
     return Report(
         relay=uid,
         state=_STATES.get(status.state, CameraState.WAITING),
-        reason=status.reason[:64],
+        reason=intern(status.reason[:64]),
         message=redact(status.message[:_TEXT_MAX]),
-        since=status.since.ToDatetime(UTC) if status.HasField("since") else None,
-        video=video,
+        video=wire and _video(wire.codec, wire.profile_level_id, wire.width, wire.height, wire.fps),
+        bitrate_kbps=wire.bitrate_kbps if wire else 0,
         generation=status.generation,
     )
+
+
+# Most cameras are of a few models.
+@lru_cache(maxsize=1000)
+def _video(codec: str, profile_level_id: str, width: int, height: int, fps: float) -> Video:
+    return Video(codec, profile_level_id, width, height, fps or None)
 
 
 def _assignment(key: Key, placement: Placement) -> pb.Assignment:

@@ -8,7 +8,6 @@ in `Secret` and `Credentials` alone, which print none.
 from collections.abc import Mapping
 from dataclasses import dataclass as plain
 from dataclasses import field as plain_field
-from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated, Final, NamedTuple
@@ -554,8 +553,6 @@ class Video:
     height: int
     # Frames a second; None where the stream does not declare them.
     fps: float | None = None
-    # Kilobits a second as measured; 0 until they are.
-    bitrate_kbps: int = 0
 
 
 @plain(frozen=True, slots=True)
@@ -568,7 +565,8 @@ class Report:
     reason: str = ""
     # For a person: the cause and who mends it.
     message: str = ""
-    since: datetime | None = None
     video: Video | None = None
+    # Kilobits a second of its stream as measured; 0 until they are.
+    bitrate_kbps: int = 0
     # metadata.generation of the camera that it speaks of; 0 on one machine.
     generation: int = 0

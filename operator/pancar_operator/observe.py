@@ -296,8 +296,8 @@ class Known:
         if camera not in self.cameras and (known is None or camera not in known.holding):
             return
         self.reports[camera] = report
-        if report.video is not None and report.video.bitrate_kbps:
-            self._bitrates[camera] = -(-report.video.bitrate_kbps // 1000)
+        if report.bitrate_kbps:
+            self._bitrates[camera] = -(-report.bitrate_kbps // 1000)
         self.changed.set()
 
     def expire(self) -> float | None:

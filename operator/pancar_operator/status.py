@@ -77,6 +77,9 @@ class Conditions:
         return Phase.WAITING if self.ready.status is Truth.UNKNOWN else Phase.OFFLINE
 
 
+# Thousands of cameras are in the same state.
+_alike: Final = lru_cache(maxsize=1000)(Conditions)
+
 # Why a camera is on its relay, as half a sentence.
 BECAUSE: Final[Mapping[Why, str]] = {
     Why.NEW: "it was on no relay",
@@ -114,8 +117,8 @@ def conditions(camera: Camera, plan: Plan, report: Report | None) -> Conditions:
     if camera.spec.paused is None:
         paused = Condition(Truth.FALSE, "NotPaused")
         if report is None:
-            return Conditions(placed, connected, connected, paused)
-        return Conditions(placed, connected, connected, paused, report.video, report.generation)
+            return _alike(placed, connected, connected, paused)
+        return _alike(placed, connected, connected, paused, report.video, report.generation)
     reason = camera.spec.paused.reason
     off = Condition(Truth.FALSE, "Paused", reason)
     return Conditions(placed, off, off, Condition(Truth.TRUE, "Requested", reason))

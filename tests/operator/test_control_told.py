@@ -55,7 +55,7 @@ async def test_a_report_says_of_which_generation_and_how_much(operator: Operator
         await relay.report("gate", pb.CAMERA_STATE_LIVE, generation=5, video=wire)
         report = await eventually(lambda: operator.known.reports.get(GATE), "the report counts")
         assert report.generation == 5
-        assert report.video == Video("H264", "42e01f", 640, 360, None, 3200)
+        assert report.video == Video("H264", "42e01f", 640, 360)
         assert operator.known.snapshot({}).bitrates == {GATE: 4}
 
 

@@ -24,7 +24,6 @@ from pancar_operator.model import (
     Report,
     Source,
     Stream,
-    Video,
     Why,
 )
 from pancar_operator.observe import DETACHED_GRACE, SECRET_GRACE, Endpoint, Known
@@ -157,7 +156,7 @@ def test_a_refused_camera_is_in_its_object_alone(known: Known) -> None:
 def test_another_camera_of_the_same_name_begins_anew(known: Known) -> None:
     known.put_camera(camera(), written(), GATE)
     known.attach(RELAY, ENDPOINT)
-    known.report(GATE, Report("r1", CameraState.LIVE, video=Video("H264", "42e01f", 1, 1, bitrate_kbps=4001)))
+    known.report(GATE, Report("r1", CameraState.LIVE, bitrate_kbps=4001))
     assert known.snapshot({}).bitrates == {GATE: 5}
     known.put_camera(camera(), written(uid="other"), GATE)
     assert known.reports == {}
