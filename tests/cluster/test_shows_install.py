@@ -1,4 +1,4 @@
-"""From `helm install` to pictures: a Secret, a pool and twelve cameras, all ready, each pulled once."""
+"""From `helm install` to pictures, by WHEP and in a browser: a Secret, a pool and twelve cameras, each pulled once."""
 
 import asyncio
 import re
@@ -6,6 +6,7 @@ import re
 import yaml
 from rigs import manifests
 from rigs.camera import Cameras
+from rigs.chromium import Screen
 from rigs.pancar_cluster import SLOW, Installation, numbered, pool
 from rigs.viewer import Viewer
 
@@ -17,7 +18,7 @@ def told(notes: str) -> list[manifests.Document]:
     return [yaml.safe_load(block) for block in re.findall(r"<<'END'\n(.*?)\n +END", notes, re.DOTALL)]
 
 
-async def test_install_apply_wait_watch(bare: Installation, namespace: str, cameras: Cameras) -> None:
+async def test_install_apply_wait_watch(bare: Installation, namespace: str, cameras: Cameras, screen: Screen) -> None:
     notes = await asyncio.to_thread(bare.install)
     suggested = told(notes)
     assert [body["kind"] for body in suggested] == ["RelayPool", "Camera"]
@@ -39,7 +40,6 @@ async def test_install_apply_wait_watch(bare: Installation, namespace: str, came
 
     listed = {body["metadata"]["name"]: body for body in (await bare.get("cameras", "-n", namespace))["items"]}
     assert sorted(listed) == sorted(NAMES)
-    # Perhaps all of them on the relay that came first: none is moved for evenness alone.
     assert {body["status"]["relay"] for body in listed.values()} <= {"default-0", "default-1"}
     for number, name in ((1, NAMES[0]), (12, NAMES[-1])):
         viewers: list[Viewer] = [await bare.viewer(namespace, name) for _ in range(3)]
@@ -47,6 +47,17 @@ async def test_install_apply_wait_watch(bare: Installation, namespace: str, came
             for viewer in viewers:
                 await viewer.watch(10)
                 assert {seen.camera for _, seen in viewer.seen} == {number}
+
+    where = await bare.address(namespace, NAMES[0])
+    await screen.allow(where.base, where.token)
+    await screen.enter(where.base)
+    there = [name for name, body in listed.items() if body["status"]["relay"] == listed[NAMES[0]]["status"]["relay"]]
+    for name in there:
+        tile = screen.tile(name, namespace)
+        await tile.until("live")
+        assert (await tile.moves(frames=2)).camera == NAMES.index(name) + 1
+    await screen.shot("cluster-wall")
+
     for source in sources:
         stats = source.stats()
         assert (stats.sessions, stats.sessions_most) == (1, 1)

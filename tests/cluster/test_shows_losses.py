@@ -11,7 +11,7 @@ from rigs.waiting import eventually
 
 NAMES = numbered("gate", 6)
 POD_SECONDS = 5.0
-# Of the issue: with a grace of 12 s.
+# GRACE_SECONDS of them the node's own.
 NODE_SECONDS = 20.0
 
 

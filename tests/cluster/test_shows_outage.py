@@ -7,7 +7,7 @@ from rigs.camera import Cameras
 from rigs.pancar_cluster import OPERATOR, SLOW, Installation, numbered, pool
 
 NAMES = numbered("gate", 5)
-OUTAGE_SECONDS = 15
+OUTAGE_SECONDS = 120
 # For what a new leader may think better of, once all relays are back.
 SETTLE_SECONDS = 5
 
@@ -37,9 +37,10 @@ async def test_pictures_go_on_without_operator_and_api(pancar: Installation, nam
         await first.watch(15)
         await asyncio.to_thread(pancar.cluster.stop_api)
         try:
-            await asyncio.sleep(OUTAGE_SECONDS)
+            await asyncio.sleep(OUTAGE_SECONDS / 2)
             async with later:
                 await later.watch(15)
+            await asyncio.sleep(OUTAGE_SECONDS / 2)
             await first.watch(15)
         finally:
             await asyncio.to_thread(pancar.cluster.start_api)
