@@ -25,6 +25,7 @@ from pancar_operator.model import (
     RelayPool,
     Snapshot,
     Why,
+    WhyRefused,
 )
 from pancar_operator.specs import HTTPS_PORT, has_pod_services
 from pancar_operator.status import Condition, Conditions
@@ -34,7 +35,8 @@ from pancar_cli.facts import CameraFacts, Happening, RelayFacts, Told
 
 # The Events of a camera's pool that are told of the camera too.
 POOL_EVENTS: Final = 5
-_INVALID: Final = "Invalid"
+
+_REFUSALS: Final = frozenset(why.value for why in WhyRefused)
 
 Body = dict[str, Any]
 
@@ -245,9 +247,10 @@ def _pools(bodies: Iterable[Body]) -> dict[Key, RelayPool]:
 def _refusal(written: CameraObject) -> str:
     """Why the operator leaves a camera out, as it said itself of this generation, or as it would."""
     for condition in written.status.conditions:
-        if condition.type == "Placed" and condition.reason == _INVALID:
-            return condition.message if condition.observed_generation == written.generation else written.refused
-    return written.refused
+        spoken = condition.type == "Placed" and condition.observed_generation == written.generation
+        if spoken and condition.reason in _REFUSALS:
+            return condition.message
+    return written.refused.message if written.refused else ""
 
 
 def _assigned(status: CameraStatus, by_name: Mapping[Key, str]) -> Assignment | None:

@@ -435,6 +435,24 @@ class Relay:
     outdated: bool = False
 
 
+class WhyRefused(StrEnum):
+    """Why the operator makes nothing of a camera."""
+
+    # Its manifest means nothing to this operator.
+    INVALID = "Invalid"
+    # The Secret it names is not there, or lacks the label.
+    UNRESOLVED = "SecretNotFound"
+    # The Secret it names holds no user name and password.
+    UNUSABLE = "SecretInvalid"
+
+
+class Refused(NamedTuple):
+    """Of a camera the operator makes nothing; the message is for a person."""
+
+    why: WhyRefused
+    message: str
+
+
 _CAMERA_UNWRITTEN: Final = CameraStatus()
 _POOL_UNWRITTEN: Final = RelayPoolStatus()
 
@@ -447,8 +465,8 @@ class CameraObject:
     generation: int
     # As last written there; empty where nothing was.
     status: CameraStatus = _CAMERA_UNWRITTEN
-    # Why the manifest in it means nothing to this operator; empty where it does.
-    refused: str = ""
+    # None where all is well.
+    refused: Refused | None = None
 
 
 @plain(frozen=True, slots=True)

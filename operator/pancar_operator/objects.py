@@ -18,7 +18,18 @@ from pancar_proto.logs import redact
 from pydantic import TypeAdapter, ValidationError
 
 from pancar_operator.manifests import dotted
-from pancar_operator.model import Camera, CameraObject, Credentials, Key, Node, Pod, PoolObject, RelayPool
+from pancar_operator.model import (
+    Camera,
+    CameraObject,
+    Credentials,
+    Key,
+    Node,
+    Pod,
+    PoolObject,
+    Refused,
+    RelayPool,
+    WhyRefused,
+)
 from pancar_operator.plan import ZONE_LABEL
 from pancar_operator.sentences import sentence
 from pancar_operator.specs import POOL_LABEL
@@ -90,7 +101,7 @@ def camera(body: Body, held: tuple[Camera, CameraObject] | None = None) -> tuple
         parsed = parsed if isinstance(parsed, str) else _compact(parsed)
     status = _status(_CAMERA_STATUS, body.get("status"), CameraStatus())
     if isinstance(parsed, str):
-        return None, CameraObject(uid, generation, status, refused=parsed)
+        return None, CameraObject(uid, generation, status, refused=Refused(WhyRefused.INVALID, parsed))
     return parsed, CameraObject(uid, generation, status)
 
 

@@ -28,10 +28,12 @@ from pancar_operator.model import (
     Placement,
     Pod,
     PoolObject,
+    Refused,
     Relay,
     RelayPool,
     Report,
     Snapshot,
+    WhyRefused,
 )
 
 T = TypeVar("T")
@@ -437,7 +439,7 @@ class Known:
             self.objects[key] = replace(written, refused=_unresolved(secret, there=secret in self._credentials))
             return
         if written is not None and written.refused:
-            self.objects[key] = replace(written, refused="")
+            self.objects[key] = replace(written, refused=None)
         self._waiting.pop(key, None)
         self.refused.discard(key)
         placement = Placement(camera, credentials, written.generation if written else 0)
@@ -476,7 +478,7 @@ class Known:
             del self.reports[key]
 
 
-def _aside_status(written: CameraObject) -> tuple[int, str]:
+def _aside_status(written: CameraObject) -> tuple[int, Refused | None]:
     return written.generation, written.refused
 
 
@@ -485,13 +487,15 @@ def _secret(camera: Camera) -> Key | None:
     return None if ref is None else Key(camera.key.namespace, ref.name)
 
 
-def _unresolved(secret: Key, *, there: bool) -> str:
+def _unresolved(secret: Key, *, there: bool) -> Refused:
     if there:
-        return (
+        return Refused(
+            WhyRefused.UNUSABLE,
             f"spec.source.credentialsRef names Secret {secret}, which holds no username and password that can be read. "
-            "Whoever made the Secret mends it."
+            "Whoever made the Secret mends it.",
         )
-    return (
+    return Refused(
+        WhyRefused.UNRESOLVED,
         f"spec.source.credentialsRef names Secret {secret}, which is not there or lacks the label "
-        f'{CREDENTIALS_LABEL}: "true". Whoever declares the camera makes it or adds the label.'
+        f'{CREDENTIALS_LABEL}: "true". Whoever declares the camera makes it or adds the label.',
     )

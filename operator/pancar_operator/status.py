@@ -20,6 +20,7 @@ from pancar_operator.model import (
     Key,
     Pod,
     PoolObject,
+    Refused,
     RelayPool,
     Report,
     Video,
@@ -124,10 +125,11 @@ def conditions(camera: Camera, plan: Plan, report: Report | None) -> Conditions:
     return Conditions(placed, off, off, Condition(Truth.TRUE, "Requested", reason))
 
 
-def refusal(why: str) -> Conditions:
-    """The conditions of a camera whose manifest means nothing to this operator."""
-    invalid = Condition(Truth.FALSE, "Invalid", why)
-    return Conditions(invalid, invalid, invalid, Condition(Truth.UNKNOWN, "Invalid", why))
+def refusal(refused: Refused) -> Conditions:
+    """The conditions of a camera of which this operator makes nothing."""
+    why, message = refused.why.value, refused.message
+    not_so = Condition(Truth.FALSE, why, message)
+    return Conditions(not_so, not_so, not_so, Condition(Truth.UNKNOWN, why, message))
 
 
 def _placed(key: Key, assigned: Assignment | None, unplaced: Unplaced | None) -> Condition:

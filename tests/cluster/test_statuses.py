@@ -135,7 +135,7 @@ async def test_a_pause_and_a_missing_secret_are_told(own: Kube, namespace: str) 
         assert (await conditions(own, "camera/gate"))["Ready"] == ("False", "Paused")
 
         async def refused() -> bool:
-            return (await conditions(own, "camera/vault")).get("Placed") == ("False", "Invalid")
+            return (await conditions(own, "camera/vault")).get("Placed") == ("False", "SecretNotFound")
 
         await eventually(refused, "the camera without its Secret is told of")
         assert "vault-login" in await call(own, "describe", "camera/vault")

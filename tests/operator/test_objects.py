@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pancar_operator import objects
-from pancar_operator.model import Coordinates, Credentials, Key, Node, Pod
+from pancar_operator.model import Coordinates, Credentials, Key, Node, Pod, Refused, WhyRefused
 from pancar_operator.statusfields import CameraStatus, RelayPoolStatus, StatusCondition, Truth, VideoStatus
 
 Body = dict[str, Any]
@@ -98,7 +98,7 @@ def test_a_camera_and_what_was_written_of_it() -> None:
     assert camera.spec.source.main.url == "rtsp://192.0.2.1/stream1"
     assert camera.spec.location is not None
     assert camera.spec.location.coordinates == Coordinates(latitude=-6.2, longitude=106.8)
-    assert (written.uid, written.generation, written.refused) == ("camera-uid", 3, "")
+    assert (written.uid, written.generation, written.refused) == ("camera-uid", 3, None)
     ready = StatusCondition(
         type="Ready",
         status=Truth.TRUE,
@@ -153,7 +153,7 @@ def test_what_is_newer_than_the_operator_is_passed_over() -> None:
     body["status"]["later"] = True
     camera, written = objects.camera(body)
     assert camera == objects.camera(deepcopy(CAMERA))[0]
-    assert written.refused == ""
+    assert written.refused is None
     assert written.status == CameraStatus(), "written by a newer operator: it is written anew"
 
 
@@ -162,12 +162,14 @@ def test_what_means_nothing_is_refused_with_its_field_and_without_its_value() ->
     camera, written = objects.camera(body)
     assert camera is None
     assert written.uid == "camera-uid"
-    assert written.refused.startswith("spec.source.main.url must not contain a user name or password")
-    assert "hunter2" not in written.refused
+    assert written.refused is not None
+    assert written.refused.why is WhyRefused.INVALID
+    assert written.refused.message.startswith("spec.source.main.url must not contain a user name or password")
+    assert "hunter2" not in written.refused.message
     camera, written = objects.camera(changed(CAMERA, "spec", "pull", to="Sometimes"))
-    assert (camera, written.refused) == (None, "spec.pull must be one of Always, OnDemand")
+    assert (camera, written.refused) == (None, Refused(WhyRefused.INVALID, "spec.pull must be one of Always, OnDemand"))
     camera, written = objects.camera(changed(CAMERA, "spec", to=None))
-    assert (camera, written.refused) == (None, "spec is missing")
+    assert (camera, written.refused) == (None, Refused(WhyRefused.INVALID, "spec is missing"))
 
 
 def test_an_empty_pause_shows_no_camera() -> None:
@@ -175,7 +177,9 @@ def test_an_empty_pause_shows_no_camera() -> None:
     body["spec"]["paused"] = None
     camera, written = objects.camera(body)
     assert camera is None
-    assert written.refused.startswith("spec.paused has no value")
+    assert written.refused is not None
+    assert written.refused.why is WhyRefused.INVALID
+    assert written.refused.message.startswith("spec.paused has no value")
 
 
 def test_a_pool_and_what_was_written_of_it() -> None:

@@ -18,6 +18,7 @@ from pancar_operator.model import (
     Node,
     Pod,
     PoolObject,
+    Refused,
     Relay,
     RelayPool,
     RelayPoolSpec,
@@ -25,6 +26,7 @@ from pancar_operator.model import (
     Source,
     Stream,
     Why,
+    WhyRefused,
 )
 from pancar_operator.observe import DETACHED_GRACE, SECRET_GRACE, Endpoint, Known
 from pancar_operator.statusfields import CameraStatus
@@ -64,7 +66,12 @@ def camera(key: Key = GATE, *, secret: str = "", title: str = "") -> Camera:
     )
 
 
-def written(generation: int = 1, *, uid: str = "c", relay: str | None = None, refused: str = "") -> CameraObject:
+ODD = Refused(WhyRefused.INVALID, "spec is odd")
+
+
+def written(
+    generation: int = 1, *, uid: str = "c", relay: str | None = None, refused: Refused | None = None
+) -> CameraObject:
     return CameraObject(uid, generation, CameraStatus(relay=relay), refused)
 
 
@@ -90,18 +97,26 @@ def test_the_echo_of_a_status_changes_nothing_but_the_object(known: Known) -> No
     assert not stirred(known, lambda: known.drop_camera(GATE))
 
 
+def refusal(known: Known, *, saying: str) -> WhyRefused:
+    """The reason why the gate is refused."""
+    refused = known.objects[GATE].refused
+    assert refused is not None
+    assert saying in refused.message
+    return refused.why
+
+
 def test_a_camera_waits_for_its_secret(known: Known) -> None:
     known.put_camera(camera(secret="key"), written(), GATE)
     known.put_camera(camera(HARBOUR), written(), HARBOUR)
     assert known.cameras.keys() == {HARBOUR}
     assert known.refused == {GATE}
-    assert "Secret kota/key, which is not there" in known.objects[GATE].refused
+    assert refusal(known, saying="Secret kota/key, which is not there") is WhyRefused.UNRESOLVED
     assert not stirred(known, lambda: known.put_camera(camera(secret="key"), written(relay="x"), GATE))
     known.put_credentials(None, SECRET)
-    assert "Secret kota/key, which holds no username and password" in known.objects[GATE].refused
+    assert refusal(known, saying="Secret kota/key, which holds no username and password") is WhyRefused.UNUSABLE
     assert stirred(known, lambda: known.put_credentials(PHRASE, SECRET))
     assert known.placements[GATE].credentials == PHRASE
-    assert (known.refused, known.objects[GATE].refused) == (set(), "")
+    assert (known.refused, known.objects[GATE].refused) == (set(), None)
     assert known.objects[GATE].status.relay == "x"
     known.drop_camera(GATE)
     assert known.refused == set()
@@ -144,10 +159,10 @@ def test_a_rotated_password_touches_its_cameras_alone(known: Known) -> None:
 
 def test_a_refused_camera_is_in_its_object_alone(known: Known) -> None:
     known.put_camera(camera(), written(), GATE)
-    assert stirred(known, lambda: known.put_camera(None, written(2, refused="spec is odd"), GATE))
+    assert stirred(known, lambda: known.put_camera(None, written(2, refused=ODD), GATE))
     assert (known.cameras, known.placements, known.refused) == ({}, {}, {GATE})
-    assert known.objects[GATE].refused == "spec is odd"
-    assert not stirred(known, lambda: known.put_camera(None, written(2, refused="spec is odd", relay="x"), GATE))
+    assert known.objects[GATE].refused == ODD
+    assert not stirred(known, lambda: known.put_camera(None, written(2, refused=ODD, relay="x"), GATE))
     assert stirred(known, lambda: known.put_camera(camera(), written(3), GATE))
     assert known.cameras.keys() == {GATE}
     assert not known.refused

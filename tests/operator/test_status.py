@@ -12,11 +12,13 @@ from pancar_operator.model import (
     Key,
     Metadata,
     Paused,
+    Refused,
     Report,
     Source,
     Stream,
     Video,
     Why,
+    WhyRefused,
 )
 from pancar_operator.plan import Plan, Unplaced, WhyNot
 from pancar_operator.status import BECAUSE, Condition, Phase, Place, camera_status, conditions, refusal, says
@@ -175,7 +177,9 @@ def test_what_a_relay_makes_up_is_not_written(fps: float | None) -> None:
 
 
 def test_a_refused_manifest_says_what_is_wrong() -> None:
-    status = camera_status(refusal("spec.source.main is missing."), CameraObject("u", 3), Place(), NOW)
+    status = camera_status(
+        refusal(Refused(WhyRefused.INVALID, "spec.source.main is missing.")), CameraObject("u", 3), Place(), NOW
+    )
     placed, ready = by_type(status)["Placed"], by_type(status)["Ready"]
     assert (placed.status, placed.reason, placed.message) == (Truth.FALSE, "Invalid", "spec.source.main is missing.")
     assert (ready.status, ready.observed_generation) == (Truth.FALSE, 3)
