@@ -1,7 +1,7 @@
 """A reflector, and what it goes by, on a real API server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,16 @@ from pancar_operator.observe import Known
 from pancar_operator.reflector import Reflector
 from rigs.cable import Cable
 from rigs.cluster.kube import Kube
+from rigs.definitions import defined
 from rigs.waiting import eventually
 
 Body = dict[str, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kinds_defined(kube: Kube) -> Iterator[None]:
+    with defined(kube, "Camera", "RelayPool"):
+        yield
 
 
 @asynccontextmanager

@@ -196,7 +196,8 @@ async def test_the_pools_objects_go_with_it(pools: Kube, api: Api, namespace: st
     for body in objects(pool(namespace, Exposure.NODE_PORT), uid, replicas=0):
         await api.apply(path(body), body)
     own = pools.within(namespace)
-    # Waits until the pool itself is gone: nothing of it may hold that up.
-    own("delete", "relaypool/city", "--cascade=foreground", "--timeout=20s")
+    # Waits until the pool itself is gone: nothing of it may hold that up. For kinds that are new, as this one may be,
+    # the garbage collector looks every half minute.
+    own("delete", "relaypool/city", "--cascade=foreground", "--timeout=90s", seconds=100)
     own("wait", "--for=delete", "--timeout=30s", "statefulset/city", "service/city", "service/city-0", "pdb/city")
     own("wait", "--for=delete", "--timeout=30s", "configmap/city-authorities")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -14,9 +14,16 @@ from pancar_operator.observe import Known
 from pancar_operator.specs import POOL_LABEL, TOKEN_AUDIENCE
 from pancar_operator.tokenreview import PodTokens
 from rigs.cluster.kube import Kube
+from rigs.definitions import defined
 
 # No node has it: the pods are there and never run.
 NOWHERE = {"nodeSelector": {"pancar.dev/nowhere": "true"}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pools_defined(kube: Kube) -> Iterator[None]:
+    with defined(kube, "RelayPool"):
+        yield
 
 
 def pool(namespace: str) -> dict[str, Any]:

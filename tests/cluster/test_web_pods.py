@@ -7,6 +7,7 @@ from rigs.cluster import web
 from rigs.cluster.images import BUSYBOX
 from rigs.cluster.kube import Kube
 from rigs.cluster.running import Cluster
+from rigs.waiting import eventually
 
 
 def read(address: str) -> str:
@@ -24,13 +25,14 @@ def serving(cluster: Cluster, namespace: str) -> Kube:
     return kube
 
 
-def test_pods_are_reached_from_outside_and_through_their_service(serving: Kube) -> None:
+async def test_pods_are_reached_from_outside_and_through_their_service(serving: Kube) -> None:
     pods = serving.get("pods")["items"]
     answers = {read(pod["status"]["podIP"]) for pod in pods}
     assert answers == {f"{pod['metadata']['name']} on {pod['spec']['nodeName']}" for pod in pods}
     assert {pod["spec"]["nodeName"] for pod in pods} == {"node-a", "node-b"}
     address = serving.get("service", "web")["spec"]["clusterIP"]
-    assert {read(address) for _ in range(40)} == answers
+    # Nodes learn of a pod that is ready a moment after everybody else.
+    await eventually(lambda: {read(address) for _ in range(40)} == answers, "all answer for the service")
 
 
 def test_pods_find_each_other_by_name(serving: Kube, namespace: str) -> None:
