@@ -130,6 +130,10 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         """By relay uid, what each shall do and may be doing."""
         return {uid: seat.holding() for uid, seat in self._seats.items()}
 
+    def expect(self, uid: str, holding: frozenset[Key]) -> None:
+        """A relay that has not attached yet, and pulls these cameras."""
+        self._seat(uid, _Stream(), holding)
+
     def retain(self, uids: Iterable[str]) -> None:
         """Forgets all other relays; what they held counts no more."""
         kept = set(uids)

@@ -433,6 +433,8 @@ class Relay:
     egress_mbps: int = 0
     # Its pod is of an older template than the pool's.
     outdated: bool = False
+    # Nothing can be told to it at the moment.
+    away: bool = False
 
 
 class WhyRefused(StrEnum):

@@ -41,6 +41,10 @@ T = TypeVar("T")
 # For so long a relay whose stream broke keeps its cameras: it goes on pulling them, and most come back at once.
 DETACHED_GRACE: Final = 15.0
 
+# And so long a ready one that this operator has not heard yet: it serves its cameras, and another would pull them a
+# second time. After an outage of its API server Kubernetes takes up to a minute to tell relays where the operator is.
+UNHEARD_GRACE: Final = 75.0
+
 # For so long the credentials of a Secret that is gone are used: whoever replaces one deletes it first.
 SECRET_GRACE: Final = 30.0
 
@@ -61,7 +65,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class KnownRelay:
-    """A relay that is attached, or was less than DETACHED_GRACE seconds ago."""
+    """A relay that is attached, or was a short while ago."""
 
     relay: Relay
     endpoint: Endpoint
@@ -70,6 +74,8 @@ class KnownRelay:
     detached_at: float | None = None
     # What it said it holds, until it lives by a state of ours.
     holding: frozenset[Key] = frozenset()
+    # False for one that runs and has not attached since this operator leads.
+    heard: bool = True
 
 
 class Known:
@@ -262,6 +268,20 @@ class Known:
         }
         self.changed.set()
 
+    def presume(self, uid: str) -> frozenset[Key]:
+        """A relay runs that has not attached: it counts as one that pulls the cameras that say so, which it returns."""
+        pod = self.pods[uid]
+        pool, objects = str(pod.pool), self.objects
+        holding = frozenset(
+            key
+            for key in self.cameras
+            if (written := objects.get(key)) and (written.status.pool, written.status.relay) == (pool, pod.name)
+        )
+        relay, nowhere = Relay(uid, pod.pool), Endpoint("", ())
+        self.relays[uid] = KnownRelay(relay, nowhere, detached_at=self._now(), holding=holding, heard=False)
+        self.changed.set()
+        return holding
+
     def drain(self, uid: str) -> None:
         """The relay asks for its cameras to be moved away."""
         if uid in self.relays and uid not in self._asked:
@@ -309,7 +329,7 @@ class Known:
         for uid, known in list(self.relays.items()):
             if known.detached_at is None:
                 continue
-            seconds = known.detached_at + DETACHED_GRACE - now
+            seconds = known.detached_at + (DETACHED_GRACE if known.heard else UNHEARD_GRACE) - now
             if seconds <= 0 or self._has_ended(uid):
                 self.forget(uid)
             else:
@@ -347,7 +367,7 @@ class Known:
         return Snapshot(
             cameras=self.cameras.copy(),
             pools=self.pools.copy(),
-            relays=tuple(self._seen(uid, known.relay) for uid, known in self.relays.items()),
+            relays=tuple(self._seen(uid, known) for uid, known in self.relays.items()),
             default_pool=self.default_pool,
             placed=placed,
             bitrates=self._bitrates.copy(),
@@ -356,8 +376,9 @@ class Known:
             fresh=frozenset(key for key in unsettled if self._is_fresh(key, placed[key].relay)),
         )
 
-    def _seen(self, uid: str, relay: Relay) -> Relay:
+    def _seen(self, uid: str, known: KnownRelay) -> Relay:
         """The relay with what its pod tells of it."""
+        relay = replace(known.relay, away=known.detached_at is not None)
         draining = relay.draining or uid in self._asked
         pod = self.pods.get(uid)
         if pod is not None:

@@ -14,9 +14,10 @@ A relay has room for so many cameras, and for so many Mbit/s; the latter only cl
 
 The plan empties relays by itself, few cameras at a time (MOVING): those with an ordinal beyond what the pool shall
 have, highest first; then, where no relay of the pool is missing, the outdated one with the highest ordinal. What is
-emptied gets new cameras only where no other relay has room. What `Plan.replicas` and `Plan.replaceable` let go of has
-no cameras any more, save that an outdated relay is let go of with those that no other can take. They speak of relays
-that attached: an outdated pod whose relay never did is in no plan, and may be replaced by whoever sees it.
+emptied, or is away, gets new cameras only where no other relay has room. What `Plan.replicas` and `Plan.replaceable`
+let go of has no cameras any more, save that an outdated relay is let go of with those that no other can take. They
+speak of relays that attached: an outdated pod whose relay never did is in no plan, and may be replaced by whoever sees
+it.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -100,7 +101,7 @@ def plan(snapshot: Snapshot) -> Plan:
         wanted[key] = _wanted(fleet)
         emptied, rolling = _emptied(fleet, wanted[key])
         emptying.update(emptied)
-        fleet.closed = tuple(emptied)
+        fleet.closed = tuple(dict.fromkeys((*emptied, *fleet.away)))
         came = draft.place(fleet)
         draft.even_out(fleet, came)
         left = draft.move_on(fleet, emptied, came)

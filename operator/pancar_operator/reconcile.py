@@ -25,11 +25,8 @@ DEBOUNCE: Final = 0.2
 # And at most while they do not end, as when a city's cameras are applied: each round costs every relay a message.
 FLOOD: Final = 1.0
 
-# For so long after it began to lead a new leader moves nothing off a relay that has not attached yet.
+# For so long a new leader waits for relays that run before it plans.
 PATIENCE: Final = 15.0
-# And for so much longer where its pod is ready: it serves its cameras, and another would pull them a second time. After
-# an outage of the API server it takes Kubernetes up to a minute to tell relays where the operator is now.
-MORE_PATIENCE: Final = 75.0
 _LOOK_SECONDS: Final = 0.1
 
 _WHYS: Final = {why.value: why for why in Why}
@@ -93,6 +90,8 @@ class Reconciler:
 
     def once(self) -> None:
         """One round; harmless where nothing changed."""
+        if not self._begun:
+            self._presume()
         self._known.expire()
         self._control.retain(self._known.relays)
         self.plan = plan(self._known.snapshot(self._placed()))
@@ -114,6 +113,12 @@ class Reconciler:
             self._begun = True
             claimed = {**self._written(), **claimed}
         return {**claimed, **assigned} if claimed else assigned
+
+    def _presume(self) -> None:
+        """Relays that serve and were not heard in time keep their cameras; all others are planned for."""
+        for uid in self._known.awaited():
+            if self._known.pods[uid].ready:
+                self._control.expect(uid, self._known.presume(uid))
 
     def _written(self) -> dict[Key, Assignment]:
         """Cameras that the leader before had on some relay. Where none says that it holds them, it is gone."""
@@ -162,14 +167,13 @@ class Reconciler:
 
 
 async def gathered(known: Known, synced: Callable[[], bool], deadline: float) -> None:
-    """Waits until all is known that the first plan must know: every object that there is, whatever that takes, and
-    what each relay that runs says it holds, until `deadline` on the loop's clock, or for longer if it is ready.
+    """Waits until all is known that the first plan should know: every object that there is, whatever that takes, and
+    what each relay that runs says it holds, until `deadline` on the loop's clock.
     """
     loop = asyncio.get_running_loop()
     while True:
         missing = known.awaited()
-        more = MORE_PATIENCE if any(known.pods[uid].ready for uid in missing) else 0.0
-        if synced() and (not missing or loop.time() >= deadline + more):
+        if synced() and (not missing or loop.time() >= deadline):
             break
         await asyncio.sleep(_LOOK_SECONDS)
     if missing:

@@ -75,7 +75,7 @@ class Fleet:
         self.demand = _NONE
         # Whether megabits may be short before places are; else nobody need count them.
         self.narrow = self._is_narrow(highest)
-        # Relays that are to be emptied: they take no cameras as long as others can.
+        # Relays that are to be emptied, or are away: they take no cameras as long as others can.
         self.closed: tuple[str, ...] = ()
         # Namespaces that `takes` was asked for and took.
         self.taken: set[str] = set()
@@ -93,6 +93,10 @@ class Fleet:
     @property
     def open(self) -> tuple[str, ...]:
         return tuple(uid for uid in self.loads if uid not in self.closed)
+
+    @property
+    def away(self) -> tuple[str, ...]:
+        return tuple(uid for uid in self.loads if self.relays[uid].away)
 
     @property
     def overfull(self) -> list[str]:

@@ -241,7 +241,7 @@ class Statuses:
     def _camera(self, key: Key) -> _Wanted[CameraStatus] | None:
         """None where there is nothing to be said: it is no more, or nothing is known of it yet."""
         given, live = self._objects.get(key), self._known.objects.get(key)
-        if given is None or live is None or live.uid != given.uid:
+        if given is None or live is None or live.uid != given.uid or self._is_unheard(key):
             return None
         conditions = refusal(given.refused) if given.refused else self._conditions.get(key)
         if conditions is None:
@@ -249,6 +249,12 @@ class Statuses:
         written = self._cameras.written(key, live, live.status)
         given = replace(given, status=written)
         return _Wanted(live.uid, camera_status(conditions, given, self._place(key), self._second()), written)
+
+    def _is_unheard(self, key: Key) -> bool:
+        """Whether its relay has not told anything yet: what the leader before wrote holds."""
+        assigned = self._plan.assignments.get(key)
+        known = None if assigned is None else self._known.relays.get(assigned.relay)
+        return known is not None and not known.heard
 
     def _place(self, key: Key) -> Place:
         assigned = self._plan.assignments.get(key)

@@ -27,6 +27,7 @@ relays = st.lists(
         pool=st.sampled_from([POOL, OTHER, Key("pancar", "unknown")]),
         cameras=st.integers(0, 12),
         draining=st.booleans(),
+        away=st.booleans(),
     ),
     unique_by=lambda relay: relay.uid,
     max_size=8,
@@ -89,6 +90,19 @@ def test_a_camera_is_left_over_only_where_it_must_be(given: Snapshot) -> None:
             case WhyNot.NO_CAPACITY:
                 assert open_relays
                 assert all(load[relay.uid] == capacity(given.pools[wanted], relay) for relay in open_relays)
+
+
+@given(snapshots())
+def test_who_comes_to_a_relay_that_is_away_found_no_other(given: Snapshot) -> None:
+    planned = plan(given)
+    relays = {relay.uid: relay for relay in given.relays}
+    load = collections.Counter(where(planned).values())
+    for key, (uid, _) in planned.assignments.items():
+        before = given.placed.get(key)
+        if relays[uid].away and (before is None or before.relay != uid):
+            pool = relays[uid].pool
+            others = [relay for relay in given.relays if relay.pool == pool and not (relay.away or relay.draining)]
+            assert all(load[relay.uid] == capacity(given.pools[pool], relay) for relay in others)
 
 
 @given(snapshots(), st.randoms(use_true_random=False))

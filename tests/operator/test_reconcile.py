@@ -20,7 +20,7 @@ from pancar_operator.model import (
     Source,
     Stream,
 )
-from pancar_operator.observe import DEFAULT_POOL, Endpoint, Known
+from pancar_operator.observe import DEFAULT_POOL, UNHEARD_GRACE, Endpoint, Known
 from pancar_operator.reconcile import Reconciler, Transition, gathered
 from pancar_operator.status import Phase
 from pancar_operator.statusfields import CameraStatus, StatusCondition, Truth
@@ -129,12 +129,13 @@ class NewLeader:
     """An operator that has just begun to lead in a cluster, and knows the cameras and the pods."""
 
     def __init__(self) -> None:
-        self.known = Known(lambda: 0.0, POOL)
+        self.now = 0.0
+        self.known = Known(lambda: self.now, POOL)
         self.known.put_pool(RelayPool(metadata=Metadata(name=POOL.name, namespace=POOL.namespace)), None, POOL)
         for key, camera in declared(*KEYS).cameras.items():
             self.known.put_camera(camera, CameraObject("u-" + key.name, 1), key)
-        control = ControlPlane(self.known, term=2, link_used=lambda _: None)
-        self.reconciler = Reconciler(self.known, control, lambda _: None)
+        self.control = ControlPlane(self.known, term=2, link_used=lambda _: None)
+        self.reconciler = Reconciler(self.known, self.control, lambda _: None)
         for ordinal, uid in enumerate(("a", "b")):
             self.known.put_pod(Pod(uid, POOL.namespace, f"default-{ordinal}", POOL, ordinal, "node", running=True))
 
@@ -220,14 +221,43 @@ async def test_the_first_plan_waits_for_objects_even_where_its_patience_is_over(
         await waiting
 
 
-async def test_the_first_plan_waits_longer_for_a_relay_that_serves() -> None:
+async def test_the_first_plan_waits_for_relays_no_longer_than_its_patience() -> None:
     leader = NewLeader()
-    leader.attach("a")
     leader.known.put_pod(replace(leader.known.pods["b"], ready=True))
-    past = asyncio.get_running_loop().time() - 1
-    waiting = asyncio.create_task(gathered(leader.known, lambda: True, past))
-    await asyncio.wait((waiting,), timeout=0.3)
-    assert not waiting.done()
-    leader.known.put_pod(replace(leader.known.pods["b"], ready=False))
     async with asyncio.timeout(5):
-        await waiting
+        await gathered(leader.known, lambda: True, asyncio.get_running_loop().time() - 1)
+
+
+def late() -> NewLeader:
+    """The gate is on a relay that runs and is ready, and has not attached when the first plan is made."""
+    leader = NewLeader()
+    status = replace(written("default-1", "New"), pool=str(POOL))
+    leader.known.put_camera(leader.known.cameras[GATE], CameraObject("u-gate", 1, status), GATE)
+    leader.known.put_pod(replace(leader.known.pods["b"], ready=True))
+    leader.attach("a")
+    return leader
+
+
+def test_a_relay_that_serves_and_is_late_keeps_its_cameras() -> None:
+    leader = late()
+    there = {GATE: ("b", "New"), SQUARE: ("a", "New"), HARBOUR: ("a", "New")}
+    assert leader.placed() == there, "what is new does not wait for the late one"
+    leader.now += UNHEARD_GRACE - 1
+    assert leader.placed() == there
+    leader.attach("b", GATE)
+    leader.now += UNHEARD_GRACE
+    assert leader.placed() == there
+
+
+def test_a_relay_that_serves_and_never_comes_is_given_up() -> None:
+    leader = late()
+    leader.placed()
+    leader.now += UNHEARD_GRACE
+    assert leader.placed()[GATE] == ("a", "RelayGone")
+
+
+def test_a_late_relay_is_given_up_at_once_where_its_pod_ends() -> None:
+    leader = late()
+    leader.placed()
+    leader.known.put_pod(replace(leader.known.pods["b"], running=False, ready=False))
+    assert leader.placed()[GATE] == ("a", "RelayGone")

@@ -12,10 +12,10 @@ from aiohttp import web
 from pancar_operator import objects
 from pancar_operator.api import Api
 from pancar_operator.control import ControlPlane
-from pancar_operator.model import CameraState, Key, Relay, Report
+from pancar_operator.model import CameraState, Key, Pod, Relay, Report
 from pancar_operator.observe import Endpoint, Known
 from pancar_operator.reconcile import Reconciler
-from pancar_operator.statuses import Statuses
+from pancar_operator.statuses import HOLD, Statuses
 from rigs.telling import camera, pool
 from rigs.waiting import eventually
 from rigs.watching import kubeconfig, refusal
@@ -63,8 +63,8 @@ class Leader:
     def __init__(self, api: Api) -> None:
         self.known = Known(time.monotonic, POOL)
         self._statuses = Statuses(api, self.known, lambda: datetime.now(UTC))
-        control = ControlPlane(self.known, term=1, link_used=lambda _: None)
-        self._reconciler = Reconciler(self.known, control, self._statuses.note)
+        self._control = ControlPlane(self.known, term=1, link_used=lambda _: None)
+        self._reconciler = Reconciler(self.known, self._control, self._statuses.note)
         self._attach()
         self.known.put_pool(*objects.pool(_made(pool(1))), POOL)
 
@@ -75,6 +75,14 @@ class Leader:
         for key in keys:
             body = _made(camera(key.name))
             self.known.put_camera(*objects.camera({**body, "status": status or {}}), key)
+
+    def declare_late(self, key: Key, status: dict[str, Any]) -> None:
+        """The leader before had it on the relay, whose pod is ready and which has not attached."""
+        self.known.forget("u0")
+        self.known.put_pod(Pod("u0", "kota", "u0", POOL, 0, running=True, ready=True))
+        self.known.put_camera(*objects.camera({**_made(camera(key.name)), "status": status}), key)
+        self._control.expect("u0", self.known.presume("u0"))
+        self._reconciler.once()
 
     def report(self, key: Key, state: CameraState = CameraState.LIVE, reason: str = "", message: str = "") -> None:
         self.known.report(key, Report("u0", state, reason, message, generation=1))
@@ -150,6 +158,23 @@ async def test_the_next_leader_writes_nothing_that_is_written(tmp_path: Path) ->
         leader.report(GATE)
         await quiet()
         assert server.reasons("gate") == []
+
+
+async def test_of_a_relay_that_is_late_the_next_leader_writes_nothing(tmp_path: Path) -> None:
+    server = Server()
+    async with leading(server, tmp_path) as leader:
+        leader.declare(GATE)
+        leader.report(GATE)
+        await eventually(lambda: server.reasons("gate"), "the status is written")
+        [status] = [body["status"] for name, _, body in server.written if name == "gate"]
+    server.written.clear()
+    async with leading(server, tmp_path) as leader:
+        leader.declare_late(GATE, status)
+        await asyncio.sleep(HOLD + 0.5)
+        assert server.reasons("gate") == []
+        leader.declare(GATE, status=status)
+        leader.report(GATE, CameraState.OFFLINE, "Unreachable", "It cannot be reached.")
+        await eventually(lambda: server.reasons("gate") == ["Unreachable"], "what it says is written")
 
 
 async def test_what_was_not_taken_is_tried_again_and_the_newest_is_told(tmp_path: Path) -> None:
