@@ -163,14 +163,16 @@ class Installation:
 
     def story(self) -> str:
         """What happened, for one who reads of a failed test."""
+        pods = self.kube("get", "pods", "--output=name").split()
         told = []
         for arguments in (
             ("get", "pods", "--output=wide"),
             ("get", RESOURCES, "--all-namespaces", "--output=wide"),
             ("get", "events", "--all-namespaces"),
-            ("logs", "--selector=app.kubernetes.io/name=pancar-operator", "--tail=400", "--prefix"),
-            ("logs", "--selector=app.kubernetes.io/name=pancar-relay", "--tail=150", "--prefix"),
+            *(("logs", pod, "--tail=400", "--previous") for pod in pods),
+            *(("logs", pod, "--tail=400") for pod in pods),
         ):
+            # Some have no log before, others are on a node that cannot be asked.
             with contextlib.suppress(KubectlError):
                 told.append(f"$ kubectl {' '.join(arguments)}\n{self.kube(*arguments)}")
         return "\n".join(told)

@@ -20,7 +20,7 @@ from rigs.cluster.layout import Layout, Node
 from rigs.cluster.machine import ClusterError, Machine, wait_for
 
 START_SECONDS = 90.0
-BRIDGE = "nodes"
+BRIDGE, BRIDGE_MAC = "nodes", "02:00:00:00:00:01"
 DIAL = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 1).close()"
 
 
@@ -81,7 +81,8 @@ class Cluster:
         """A bridge for the machines, and a cable from it to the one that the tests run on."""
         layout, control = self.layout, self._control
         control.ip("link", "set", "lo", "up")
-        control.ip("link", "add", BRIDGE, "type", "bridge")
+        # With an address of its own: else it has the lowest of its ports', and goes silent for all when that one is off.
+        control.ip("link", "add", BRIDGE, "address", BRIDGE_MAC, "type", "bridge")
         control.ip("address", "add", f"{layout.api_address}/24", "dev", BRIDGE)
         control.ip("link", "set", BRIDGE, "up")
         control.ip("route", "add", "default", "via", layout.machine_address)
