@@ -67,7 +67,9 @@ class Pacing(Generic[Item]):
     def __init__(self, allowance: Allowance, *, urgent: int, last_pause: float = LAST_PAUSE) -> None:
         """At most `urgent` of the urgent ones are busy at once; the others take from the allowance."""
         self._allowance = allowance
-        self._room = urgent
+        # May be changed at any time.
+        self.urgent = urgent
+        self._urgent_busy = 0
         self._last_pause = last_pause
         self._busy: dict[Item, bool] = {}
         # Told now, in the order in which they came.
@@ -120,10 +122,10 @@ class Pacing(Generic[Item]):
         """The next item to write, if one may be written now."""
         for urgent in (True, False):
             ready = self._ready[urgent]
-            if ready and (self._room if urgent else self._allowance.take(now)):
+            if ready and (self._has_room if urgent else self._allowance.take(now)):
                 item = next(iter(ready))
                 del ready[item]
-                self._room -= urgent
+                self._urgent_busy += urgent
                 self._busy[item] = urgent
                 return item
         return None
@@ -161,14 +163,18 @@ class Pacing(Generic[Item]):
         times = [max(0.0, self._timers[0][0] - now)] if self._timers else []
         if self._ready[False]:
             times.append(self._allowance.wait(now))
-        if self._ready[True] and self._room:
+        if self._ready[True] and self._has_room:
             times.append(0.0)
         return min(times, default=None)
+
+    @property
+    def _has_room(self) -> bool:
+        return self._urgent_busy < self.urgent
 
     def _free(self, item: Item) -> bool:
         urgent = self._busy.pop(item)
         if urgent:
-            self._room += 1
+            self._urgent_busy -= 1
         else:
             self._allowance.done()
         self._held.pop(item, None)

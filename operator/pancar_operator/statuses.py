@@ -31,6 +31,10 @@ from pancar_operator.statusfields import CameraStatus, RelayPoolStatus, Truth
 
 # First statuses and those of an edited manifest are written this many at once, without a bound on their rate.
 AT_ONCE: Final = 32
+# And this many while cameras are applied by the thousand: whoever applies them waits for the API server too.
+AT_ONCE_IN_FLOOD: Final = 4
+# So long after a round that was flooded; the next one comes sooner.
+FLOODED: Final = 2.0
 # A camera on its way is held back for so long, so that one write tells where it came to; and one whose Secret or pool
 # is missing, because they may be in the same file.
 HOLD: Final = 3.0
@@ -156,6 +160,7 @@ class Statuses:
         # When the pools are to be looked at; not before the first round.
         self._look_at = math.inf
         self._look_around_at = 0.0
+        self._flooded_until = 0.0
         # Not before then, after an Event could not be posted.
         self._post_from = 0.0
         self._woken = asyncio.Event()
@@ -172,6 +177,8 @@ class Statuses:
         self._changed.update(dict.fromkeys(_differing(self._plan.assignments, round_.plan.assignments)))
         self._objects, self._plan = objects, round_.plan
         self._look_at = 0.0
+        if round_.flooded:
+            self._flooded_until = _clock() + FLOODED
         self._woken.set()
 
     async def run(self) -> None:
@@ -314,6 +321,7 @@ class Statuses:
     def _job(self) -> Coroutine[None, None, None] | None:
         """The next request that may be made now."""
         now = _clock()
+        self._cameras.pacing.urgent = AT_ONCE_IN_FLOOD if now < self._flooded_until else AT_ONCE
         if self._gathering.waiting(now) and now >= self._post_from and self._allowance.take(now):
             return self._post(self._gathering.take())
         if (key := self._pools.pacing.take(now)) is not None:

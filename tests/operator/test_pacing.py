@@ -94,6 +94,12 @@ def test_so_many_are_busy_at_once_and_no_more() -> None:
     assert pacing.take(20.0) is None
     pacing.done("camera-5", 20.0)
     assert pacing.take(20.0) == f"camera-{AT_ONCE}"
+    pacing.urgent = 1
+    pacing.done("new-0", 20.0)
+    pacing.done("new-2", 20.0)
+    assert pacing.take(20.0) is None, "one is busy still"
+    pacing.done("new-3", 20.0)
+    assert pacing.take(20.0) == "new-4"
 
 
 def test_what_reaches_the_api_server_in_a_second_is_bounded_however_late_it_comes() -> None:

@@ -37,13 +37,14 @@ async def _flood(known: Known, seconds: float) -> None:
         await asyncio.sleep(QUIET / 2)
 
 
-async def _times(act: Callable[[Known], "asyncio.Future[None] | asyncio.Task[None]"]) -> list[float]:
-    """When rounds were taken while `act` ran and for a second after it."""
+async def _times(act: Callable[[Known], "asyncio.Future[None] | asyncio.Task[None]"]) -> dict[float, bool]:
+    """When rounds were taken while `act` ran and for a second after it, and whether they said that it is a flood."""
     loop = asyncio.get_running_loop()
     known = Known(loop.time)
-    rounds: list[float] = []
+    rounds: dict[float, bool] = {}
     control = ControlPlane(known, term=1, link_used=lambda _: None)
-    running = asyncio.create_task(Reconciler(known, control, lambda _: rounds.append(loop.time())).run())
+    reconciler = Reconciler(known, control, lambda told: rounds.update({loop.time(): told.flooded}))
+    running = asyncio.create_task(reconciler.run())
     await act(known)
     await asyncio.sleep(2 * FLOOD)
     running.cancel()
@@ -52,8 +53,9 @@ async def _times(act: Callable[[Known], "asyncio.Future[None] | asyncio.Task[Non
 
 def test_one_change_is_taken_as_soon_as_it_is_quiet() -> None:
     with asyncio.Runner(loop_factory=_Loop) as runner:
-        (taken,) = runner.run(_times(lambda known: asyncio.create_task(_flood(known, 0.001))))
+        ((taken, flooded),) = runner.run(_times(lambda known: asyncio.create_task(_flood(known, 0.001)))).items()
     assert taken < 2 * QUIET
+    assert not flooded
 
 
 def test_rounds_grow_apart_while_changes_do_not_end_and_come_back_with_quiet() -> None:
@@ -63,7 +65,10 @@ def test_rounds_grow_apart_while_changes_do_not_end_and_come_back_with_quiet() -
         await _flood(known, 1.0)
 
     with asyncio.Runner(loop_factory=_Loop) as runner:
-        rounds = runner.run(_times(lambda known: asyncio.create_task(twice(known))))
+        told = runner.run(_times(lambda known: asyncio.create_task(twice(known))))
+    rounds = list(told)
+    assert all(told[at] for at in rounds if at < 28.0)
+    assert not told[max(at for at in rounds if at < 30.0 + FLOOD)], "the last one is followed by quiet"
     pauses = [after - before for before, after in itertools.pairwise(rounds)]
     first = [pause for at, pause in zip(rounds, pauses, strict=False) if at < 28.0]
     assert rounds[0] < DEBOUNCE + 2 * QUIET

@@ -81,7 +81,7 @@ class Cluster:
         """A bridge for the machines, and a cable from it to the one that the tests run on."""
         layout, control = self.layout, self._control
         control.ip("link", "set", "lo", "up")
-        # With an address of its own: else it has the lowest of its ports', and goes silent for all when that one is off.
+        # With an address of its own: else it has the lowest of its ports', and falls silent when that one is off.
         control.ip("link", "add", BRIDGE, "address", BRIDGE_MAC, "type", "bridge")
         control.ip("address", "add", f"{layout.api_address}/24", "dev", BRIDGE)
         control.ip("link", "set", BRIDGE, "up")
