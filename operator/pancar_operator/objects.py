@@ -228,9 +228,11 @@ def _status(adapter: TypeAdapter[S], body: Body | None, empty: S) -> S:
             known["video"] = _part(body["video"], _VIDEO.validate_python)
         if "relay" in body:
             known["relay"] = intern(body["relay"])
-        return adapter.validate_python(known, by_alias=True, by_name=False)
+        parsed = adapter.validate_python(known, by_alias=True, by_name=False)
     except ValidationError:
         return empty
+    object.__setattr__(parsed, "conditions", _once(parsed.conditions))
+    return parsed
 
 
 def _part(body: Body, parse: Callable[[Body], T]) -> T:

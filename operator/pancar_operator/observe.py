@@ -314,8 +314,10 @@ class Known:
 
     def report(self, camera: Key, report: Report) -> None:
         """A camera that is not declared counts where the relay said that it holds it: the camera may come yet."""
-        known = self.relays.get(report.relay)
-        if camera not in self.cameras and (known is None or camera not in known.holding):
+        known, declared = self.relays.get(report.relay), self.cameras.get(camera)
+        if declared is not None:
+            camera = declared.key  # its strings are there once; those of the message would be kept beside them
+        elif known is None or camera not in known.holding:
             return
         self.reports[camera] = report
         if report.bitrate_kbps:

@@ -35,6 +35,7 @@ def kube_apiserver(layout: Layout) -> Part:
     return Part(
         "kube-apiserver",
         (
+            *("env", "GOGC=300"),  # it shares two cores with all others, and there is memory
             *(str(layout.kubernetes), "kube-apiserver", "--etcd-servers=http://127.0.0.1:2379"),
             *(f"--advertise-address={layout.api_address}", f"--secure-port={API_PORT}"),
             *(f"--tls-cert-file={pki}/kube-apiserver.crt", f"--tls-private-key-file={pki}/kube-apiserver.key"),
