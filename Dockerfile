@@ -10,7 +10,11 @@ ARG RUST=1.88-slim-bookworm
 
 FROM rust:${RUST} AS rust
 
-FROM python:${PYTHON} AS wheel
+FROM python:${PYTHON} AS python
+# Without the columns of each instruction, which only tracebacks show: two megabytes less of each process.
+ENV PYTHONNODEBUGRANGES=1
+
+FROM python AS wheel
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
@@ -35,7 +39,7 @@ RUN python -m venv --without-pip /opt/pancar \
     && pip --python /opt/pancar/bin/python install --no-cache-dir --constraint constraints.txt \
         "$(echo /wheels/pancar-*.whl)[relay]"
 
-FROM python:${PYTHON} AS base
+FROM python AS base
 RUN useradd --uid 65532 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin pancar
 ENV PATH=/opt/pancar/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /

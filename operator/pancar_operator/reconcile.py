@@ -48,6 +48,8 @@ class Round(NamedTuple):
     plan: Plan
     # In the order of the cameras' names; most rounds have none.
     transitions: Sequence[Transition]
+    # Of all cameras; the loop's own, which goes on changing.
+    conditions: Mapping[Key, Conditions]
     # Changes had not ended when it began, as when a city's cameras are applied.
     flooded: bool = False
 
@@ -101,7 +103,7 @@ class Reconciler:
             _log.info("camera.moved", camera=str(move.camera), source=move.source, target=move.target, why=move.why)
         steps = diff(self.plan, Observed(self._known.placements, self._control.holdings()))
         self._control.apply(steps, self._known.access)
-        self._tell(Round(self.plan, self._transitions(), self._patience > DEBOUNCE))
+        self._tell(Round(self.plan, self._transitions(), self.statuses, self._patience > DEBOUNCE))
 
     def _placed(self) -> Mapping[Key, Assignment]:
         """Where cameras are: as the last plan said, and else where a relay says that it holds them."""

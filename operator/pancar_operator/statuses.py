@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from itertools import compress, filterfalse
 from operator import is_not
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -32,7 +33,7 @@ from pancar_operator.statusfields import CameraStatus, RelayPoolStatus, Truth
 # First statuses and those of an edited manifest are written this many at once, without a bound on their rate.
 AT_ONCE: Final = 32
 # And this many while cameras are applied by the thousand: whoever applies them waits for the API server too.
-AT_ONCE_IN_FLOOD: Final = 4
+AT_ONCE_IN_FLOOD: Final = 3
 # So long after a round that was flooded; the next one comes sooner.
 FLOODED: Final = 2.0
 # A camera on its way is held back for so long, so that one write tells where it came to; and one whose Secret or pool
@@ -152,7 +153,7 @@ class Statuses:
         # As of the last round.
         self._plan = Plan()
         self._objects: dict[Key, CameraObject] = {}
-        self._conditions: dict[Key, Conditions] = {}
+        self._conditions: Mapping[Key, Conditions] = {}
         # What was told of cameras, of these uids, whose status is not written yet.
         self._told: dict[Key, tuple[str, Told]] = {}
         self._places: dict[str, Place] = {}
@@ -166,12 +167,8 @@ class Statuses:
         self._woken = asyncio.Event()
 
     def note(self, round_: Round) -> None:
-        for transition in round_.transitions:
-            if transition.after is None:
-                self._conditions.pop(transition.camera, None)
-            else:
-                self._conditions[transition.camera] = _redacted(transition.after)
-            self._changed[transition.camera] = None
+        self._conditions = round_.conditions
+        self._changed.update((transition.camera, None) for transition in round_.transitions)
         objects = self._known.objects.copy()
         self._changed.update(dict.fromkeys(_differing(self._objects, objects)))
         self._changed.update(dict.fromkeys(_differing(self._plan.assignments, round_.plan.assignments)))
@@ -250,9 +247,10 @@ class Statuses:
         given, live = self._objects.get(key), self._known.objects.get(key)
         if given is None or live is None or live.uid != given.uid or self._is_unheard(key):
             return None
-        conditions = refusal(given.refused) if given.refused else self._conditions.get(key)
-        if conditions is None:
+        found = refusal(given.refused) if given.refused else self._conditions.get(key)
+        if found is None:
             return None
+        conditions = _redacted(found)
         written = self._cameras.written(key, live, live.status)
         given = replace(given, status=written)
         return _Wanted(live.uid, camera_status(conditions, given, self._place(key), self._second()), written)
@@ -395,6 +393,8 @@ class Statuses:
         return self._now().replace(microsecond=0)
 
 
+# Thousands of cameras are in the same state.
+@lru_cache(maxsize=1000)
 def _redacted(told: Conditions) -> Conditions:
     """Cameras' faults come from relays, and may quote what a camera said."""
     given = (told.placed, told.connected, told.ready, told.paused)

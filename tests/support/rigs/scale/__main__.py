@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,12 +103,13 @@ class Bench:
         self._add("scale.placed_s", placed - since, "s", asked=120)
         ordered = max(at for at, _ in self._orders.acknowledged.values())
         self._add("scale.ordered_after_last_s", max(0.0, ordered - applied), "s", asked=5)
-        await self._until("every status is written", lambda: len(audit.statuses(self._audit.read())) == total, 300)
+        # Not asked often: it goes through the whole log.
+        await self._until("every status is written", lambda: len(self._statuses()) == total, 300, poll=1.0)
         await self._settled()
-        written = audit.statuses(self._audit.read())
+        writes = self._statuses()
         ended = max(write.at for write in self._audit.writes if write.resource == "cameras/status")
         self._add("scale.statuses_after_last_s", max(0.0, ended - applied_at), "s", asked=45)
-        self._add("scale.writes_per_camera", statistics.fmean(written.values()), "writes", most=max(written.values()))
+        self._add("scale.writes_per_camera", statistics.fmean(writes.values()), "writes", most=max(writes.values()))
         loads = Counter({uid: len(relay.cameras) for uid, relay in self._relays.items()})
         mean = total / self._count
         self._add("scale.load_off_mean", max(abs(load - mean) for load in loads.values()) / mean, "ratio", asked=0.1)
@@ -223,6 +224,10 @@ class Bench:
         events = sum(1 for write in writes if write.resource == "events")
         self._add("scale.dark_events", events, "events", dark=wanted)
 
+    def _statuses(self) -> Mapping[str, int]:
+        """How often each camera's status was written."""
+        return audit.statuses(self._audit.read())
+
     def _placed(self) -> int:
         return sum(len(relay.cameras) for relay in self._relays.values())
 
@@ -234,7 +239,7 @@ class Bench:
             if len(self._audit.read()) == before:
                 return
 
-    async def _until(self, what: str, holds: Callable[[], Any], seconds: float) -> None:
+    async def _until(self, what: str, holds: Callable[[], Any], seconds: float, poll: float = POLL) -> None:
         deadline = time.monotonic() + seconds
         while True:
             held = holds()
@@ -247,7 +252,7 @@ class Bench:
                     life.result()
             if time.monotonic() > deadline:
                 raise BenchError(f"not within {seconds:g} s: {what}. The operator said:\n{self._process.last_words()}")
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(poll)
 
     def _add(self, name: str, value: float, unit: str, **conditions: float) -> None:
         figure = Figure(name, value, unit, {**self._size, **conditions})

@@ -32,6 +32,9 @@ class Process:
         self._environment = {
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", "/"),
+            # As its image is built and run.
+            "PYTHONNODEBUGRANGES": "1",
+            "PYTHONPYCACHEPREFIX": str(log.parent / "pycache"),
             "PYTHONFAULTHANDLER": "1",
             "KUBECONFIG": str(kubeconfig),
             "PANCAR_NAMESPACE": namespace,
