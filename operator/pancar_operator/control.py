@@ -199,11 +199,15 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
         try:
             if len(shown) != 1:
                 raise ValueError("no certificate was shown")
-            return peer(shown[0])
+            named = peer(shown[0])
+            # Whoever looks at whole seconds only lets it in for a part of one.
+            if named.not_after <= datetime.now(UTC):
+                raise ValueError(_RUN_OUT)
         except ValueError as error:
             _log.warning("relay.refused", peer=context.peer(), reason=str(error))
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
             raise AssertionError("abort raises") from None
+        return named
 
     async def _hello(self, reports: AsyncIterator[pb.Report], context: Any, named: Peer) -> pb.Hello:
         try:

@@ -213,6 +213,7 @@ class Control:
         """One stream, from Hello to its end; whether a desired state came."""
         stream = _Stream([view.key for view in self._facts.cameras.views()], draining=bool(self._drain_reason))
         self._streams.add(stream)
+        replaced = False
         writer = asyncio.create_task(self._write(call, stream))
         try:
             async for message in call:
@@ -224,18 +225,20 @@ class Control:
             reason = "the operator ended the stream"
         except grpc.aio.AioRpcError as error:
             reason = f"{error.code().name}: {error.details()}"
+            # By the newer one of ours, whose answer may not be here yet.
+            replaced = error.code() is grpc.StatusCode.ABORTED and self._dials[-1] is not asyncio.current_task()
         finally:
             self._streams.discard(stream)
             stream.ended.set()
             writer.cancel()
             call.cancel()
             await asyncio.wait([writer])
-        self._log_end(stream.heard, reason)
+        self._log_end(stream.heard, replaced, reason)
         return stream.heard
 
-    def _log_end(self, heard: bool, reason: str) -> None:
+    def _log_end(self, heard: bool, replaced: bool, reason: str) -> None:
         newest = self._dials[-1] is asyncio.current_task()
-        if self._finishing or (self.attached if heard else not newest):
+        if self._finishing or replaced or (self.attached if heard else not newest):
             log.debug("control.closed", reason=reason)
         elif heard:
             log.warning("control.detached", reason=reason)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 import jwt
 import pytest
 import pytest_asyncio
@@ -145,6 +146,8 @@ class Operator(Certifier, ControlPlaneServicer):
         finally:
             self.streams -= 1
             reader.cancel()
+        if closed not in self._attached.values():
+            await context.abort(grpc.StatusCode.ABORTED, "the same relay attached again")
 
     async def _listen(self, reports: Any, closed: asyncio.Event) -> None:
         async for report in reports:
