@@ -39,7 +39,7 @@ async def test_cameras_outlive_an_upgrade_and_the_chart(pancar: Installation, na
         assert source.stats().sessions_most == 1
 
     await asyncio.to_thread(pancar.helm, "uninstall", "pancar", "--namespace", pancar.namespace, "--wait")
-    # Nobody is there to let anything go, and nothing waits for it. Pods go with their pool as long as its kind is known.
+    # Nobody is there to let anything go, and nothing waits for it. Pods go with their pool while its kind is known.
     await pancar.kubectl("delete", "cameras", "--all", f"--namespace={namespace}", "--timeout=20s")
     await pancar.kubectl("delete", "relaypools", "--all", "--timeout=20s")
     await pancar.kubectl("wait", "--for=delete", "pod", "--selector=pancar.dev/pool", "--timeout=120s", seconds=130)
