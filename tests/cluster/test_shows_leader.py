@@ -22,6 +22,8 @@ async def test_another_leads_and_nobody_notices(pancar: Installation, namespace:
         *(manifests.camera(name, source) for name, source in zip(NAMES[:3], sources[:3], strict=True)), kube=own
     )
     await pancar.until_ready(namespace)
+    # Or what the first leader had still to say of the pool, the next one says.
+    await pancar.kubectl("wait", "--for=condition=Ready", "relaypool/default", "--timeout=30s")
     before = {body["metadata"]["name"]: body for body in (await pancar.get("cameras", "-n", namespace))["items"]}
     first = await pancar.leader()
     term = (await pancar.get("lease", "pancar-operator"))["spec"]["leaseTransitions"]
