@@ -10,11 +10,11 @@ ARG RUST=1.88-slim-bookworm
 
 FROM rust:${RUST} AS rust
 
-FROM python:${PYTHON} AS python
+FROM python:${PYTHON} AS interpreter
 # Without the columns of each instruction, which only tracebacks show: two megabytes less of each process.
 ENV PYTHONNODEBUGRANGES=1
 
-FROM python AS wheel
+FROM interpreter AS wheel
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
@@ -39,7 +39,7 @@ RUN python -m venv --without-pip /opt/pancar \
     && pip --python /opt/pancar/bin/python install --no-cache-dir --constraint constraints.txt \
         "$(echo /wheels/pancar-*.whl)[relay]"
 
-FROM python AS base
+FROM interpreter AS base
 RUN useradd --uid 65532 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin pancar
 ENV PATH=/opt/pancar/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /

@@ -30,8 +30,8 @@ from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 from pancar_operator.api import Api
 
 LEASE: Final = "pancar-operator"
-# Kubernetes' own controllers take 15 and 10; with these a node that takes the leader and a relay with it costs no more
-# time than one that takes a relay alone.
+# Kubernetes' own controllers take 15 and 10. With these the next leader begins about when Kubernetes gives a node up:
+# one that takes the leader and a relay with it costs little more than one that takes a relay alone.
 LEASE_SECONDS: Final = 12
 RENEW_DEADLINE: Final = 8
 RETRY_SECONDS: Final = 2

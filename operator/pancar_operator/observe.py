@@ -269,7 +269,8 @@ class Known:
         self.changed.set()
 
     def presume(self, uid: str) -> frozenset[Key]:
-        """A relay runs that has not attached: it counts as one that pulls the cameras that say so, which it returns."""
+        """A relay runs and has not attached: it counts as one that pulls the cameras whose statuses name it. Returns
+        those."""
         pod = self.pods[uid]
         pool, objects = str(pod.pool), self.objects
         holding = frozenset(

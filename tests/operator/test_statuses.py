@@ -145,14 +145,20 @@ async def test_a_status_is_applied_once_and_says_nothing_twice(tmp_path: Path) -
     assert "None" not in str(body), "what is not known is left out"
 
 
-async def test_the_next_leader_writes_nothing_that_is_written(tmp_path: Path) -> None:
-    server = Server()
-    async with leading(server, tmp_path) as leader:
+async def written_before(server: Server, folder: Path) -> dict[str, Any]:
+    """The status that a leader wrote of the gate, which it had live, and of which the server forgets the writing."""
+    async with leading(server, folder) as leader:
         leader.declare(GATE)
         leader.report(GATE)
         await eventually(lambda: server.reasons("gate"), "the status is written")
-        [status] = [body["status"] for name, _, body in server.written if name == "gate"]
+    [status] = [body["status"] for name, _, body in server.written if name == "gate"]
     server.written.clear()
+    return dict(status)
+
+
+async def test_the_next_leader_writes_nothing_that_is_written(tmp_path: Path) -> None:
+    server = Server()
+    status = await written_before(server, tmp_path)
     async with leading(server, tmp_path) as leader:
         leader.declare(GATE, status=status)
         leader.report(GATE)
@@ -162,12 +168,7 @@ async def test_the_next_leader_writes_nothing_that_is_written(tmp_path: Path) ->
 
 async def test_of_a_relay_that_is_late_the_next_leader_writes_nothing(tmp_path: Path) -> None:
     server = Server()
-    async with leading(server, tmp_path) as leader:
-        leader.declare(GATE)
-        leader.report(GATE)
-        await eventually(lambda: server.reasons("gate"), "the status is written")
-        [status] = [body["status"] for name, _, body in server.written if name == "gate"]
-    server.written.clear()
+    status = await written_before(server, tmp_path)
     async with leading(server, tmp_path) as leader:
         leader.declare_late(GATE, status)
         await asyncio.sleep(HOLD + 0.5)
