@@ -6,6 +6,7 @@ our own, because its models and its JSON cost three times as much at ten thousan
 
     ApiError            the API server refused; `reason` is its word ("NotFound", "Conflict")
     └── ApiUnreachable  no answer came; worth a retry
+        └── ApiSilent   the connection stood, and nothing came by it
 """
 
 import asyncio
@@ -78,11 +79,20 @@ TOKEN_REVIEWS: Final = Kind("authentication.k8s.io", "v1", "tokenreviews", names
 class ApiError(Exception):
     """The API server refused. Its message may name fields and objects, never their secrets."""
 
-    def __init__(self, status: int, reason: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        causes: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__(f"{message} ({status} {reason})" if status else message)
         self.status = status
         self.reason = reason
         self.message = message
+        self._causes = causes
         # Seconds it asks us to wait.
         self.retry_after = retry_after
 
@@ -101,6 +111,11 @@ class ApiError(Exception):
         return self.status == 404
 
     @property
+    def namespace_ends(self) -> bool:
+        """Nothing can be made in a namespace that is being deleted."""
+        return "NamespaceTerminating" in self._causes
+
+    @property
     def passing(self) -> bool:
         """Whether the same request may succeed later."""
         return self.status in (0, 401, 408, 429) or self.status >= 500
@@ -111,6 +126,10 @@ class ApiUnreachable(ApiError):  # noqa: N818 - it says what is
 
     def __init__(self, message: str) -> None:
         super().__init__(0, "Unreachable", message)
+
+
+class ApiSilent(ApiUnreachable):
+    """A watch said nothing for longer than bookmarks take to come."""
 
 
 class Api:
@@ -159,7 +178,7 @@ class Api:
     async def stream(self, path: str, **query: Query) -> AsyncGenerator[dict[str, Any], None]:
         """The events of a watch as they come, until the API server ends it. Raises ApiError, also for an ERROR event.
 
-        Silence for longer than bookmarks take to come is ApiUnreachable.
+        Silence for longer than bookmarks take to come is ApiSilent.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         async with self._request("GET", path, {**query, "watch": True}, timeout=timeout) as response:
@@ -208,7 +227,10 @@ class Api:
                     raise await _refused(response, path)
                 yield response
         except (aiohttp.ClientError, _config.ConfigException, TimeoutError, OSError) as error:
-            raise ApiUnreachable(f"{method} {path}: {error or type(error).__name__}") from error
+            # Only a watch has a bound on the silence between two reads.
+            silent = isinstance(error, aiohttp.SocketTimeoutError)
+            kind = ApiSilent if silent else ApiUnreachable
+            raise kind(f"{method} {path}: {error or type(error).__name__}") from error
 
 
 def _decoded(raw: bytes, path: str) -> Any:
@@ -233,7 +255,9 @@ async def _refused(response: aiohttp.ClientResponse, path: str) -> ApiError:
 def _refusal(status: dict[str, Any], path: str, retry_after: float | None = None) -> ApiError:
     """From a metav1.Status."""
     message = f"{path}: {status.get('message') or 'no message'}"
-    return ApiError(status.get("code", 500), status.get("reason") or "Unknown", message, retry_after=retry_after)
+    causes = frozenset(cause.get("reason", "") for cause in (status.get("details") or {}).get("causes") or ())
+    reason = status.get("reason") or "Unknown"
+    return ApiError(status.get("code", 500), reason, message, retry_after=retry_after, causes=causes)
 
 
 async def _configuration(kubeconfig: Path | None, context: str | None) -> Configuration:

@@ -22,7 +22,7 @@ from typing import Any, Final
 import structlog
 from pancar_proto.logs import redact
 
-from pancar_operator.api import Api, ApiError, ApiUnreachable, Kind, Query
+from pancar_operator.api import Api, ApiError, ApiSilent, ApiUnreachable, Kind, Query
 from pancar_operator.model import Key
 
 PAGE: Final = 500
@@ -96,6 +96,10 @@ class Reflector:
 
     def _give_up(self, error: ApiError) -> float | None:
         """Decides how to go on: returns the seconds to wait where the API server named them."""
+        if isinstance(error, ApiSilent):
+            # Of a kind that hardly changes; if more is wrong, the next attempt tells.
+            self._log.info("watch.silent")
+            return None
         if isinstance(error, ApiUnreachable):
             self._log.warning("watch.broken", error=str(error))
             return None

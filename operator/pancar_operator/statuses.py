@@ -370,7 +370,7 @@ class Statuses:
             if error.passing:
                 self._gathering.again(event)
                 self._post_from = _clock() + max(POST_PAUSE, error.retry_after or 0.0)
-            else:
+            elif not error.namespace_ends:
                 _log.warning("event.refused", name=str(key), reason=event.reason, error=error.message)
         finally:
             self._allowance.done()

@@ -97,6 +97,17 @@ async def test_a_refusal_says_what_and_where(tmp_path: Path, status: int, reason
     assert [name for name in ("not_found", "conflict", "gone", "passing") if getattr(error, name)] == [is_]
 
 
+async def test_a_namespace_that_is_being_deleted_is_told_from_other_refusals(tmp_path: Path) -> None:
+    causes = {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]}
+    told = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "no", "details": causes}
+    async with Server.serving(tmp_path) as (server, api):
+        for body, ends in ((told, True), ({**told, "details": None}, False)):
+            server.answer = web.json_response(body, status=403)
+            with pytest.raises(ApiError) as raised:
+                await api.create(PATH, {})
+            assert raised.value.namespace_ends is ends
+
+
 async def test_what_something_on_the_way_says_is_told(tmp_path: Path) -> None:
     async with Server.serving(tmp_path) as (server, api):
         server.answer = web.Response(status=502, text="<html>bad gateway</html>")

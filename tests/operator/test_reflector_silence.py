@@ -7,6 +7,7 @@ from pancar_operator.api import CAMERAS, SILENCE_SECONDS, Api
 from pancar_operator.reflector import Reflector
 from rigs.hurried import run
 from rigs.watching import Body, Watched
+from structlog.testing import capture_logs
 
 
 async def scenario(folder: Path) -> list[str]:
@@ -35,4 +36,8 @@ async def scenario(folder: Path) -> list[str]:
 
 
 def test_a_watch_that_falls_silent_is_taken_up_again(tmp_path: Path) -> None:
-    assert run(60, scenario(tmp_path)) == ["gate", "harbour"]
+    with capture_logs() as logs:
+        assert run(60, scenario(tmp_path)) == ["gate", "harbour"]
+    levels = {entry["event"]: entry["log_level"] for entry in logs}
+    assert levels["watch.silent"] == "info"
+    assert "watch.broken" not in levels
