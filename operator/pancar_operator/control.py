@@ -32,10 +32,12 @@ from pancar_operator.authority import Current, Peer, peer
 from pancar_operator.model import (
     DEFAULT_NAMESPACE,
     CameraState,
+    Credentials,
     Key,
     Placement,
     Relay,
     Report,
+    Stream,
     Transport,
     Video,
 )
@@ -319,21 +321,27 @@ def _video(codec: str, profile_level_id: str, width: int, height: int, fps: floa
 
 def _assignment(key: Key, placement: Placement) -> pb.Assignment:
     spec = placement.camera.spec
-    main, credentials = spec.source.main, placement.credentials
+    source, credentials = spec.source, placement.credentials
+    sub = source.spare_sub
     return pb.Assignment(
         namespace=key.namespace,
         name=key.name,
         title=spec.title or "",
         site=(spec.location.site or "") if spec.location else "",
-        main=pb.Source(
-            url=main.url,
-            transport=_TRANSPORTS[main.transport],
-            username=credentials.username if credentials else "",
-            password=credentials.password if credentials else "",
-        ),
+        main=_source(source.main, credentials),
+        sub=_source(sub, credentials) if sub is not None else None,
         paused=spec.paused is not None,
         paused_reason=spec.paused.reason if spec.paused else "",
         generation=placement.generation,
+    )
+
+
+def _source(stream: Stream, credentials: Credentials | None) -> pb.Source:
+    return pb.Source(
+        url=stream.url,
+        transport=_TRANSPORTS[stream.transport],
+        username=credentials.username if credentials else "",
+        password=credentials.password if credentials else "",
     )
 
 

@@ -148,17 +148,29 @@ class Source:
     """Where a camera's pictures come from."""
 
     main: Annotated[Stream, Field(description="The full-size stream, pulled once and fanned out to every viewer.")]
-    sub: Annotated[Stream | None, Field(description="A smaller stream of the same camera, for crowded walls.")] = None
+    sub: Annotated[
+        Stream | None, Field(description="A smaller stream of the same camera, for small pictures and thin links.")
+    ] = None
     credentials_ref: Annotated[
         CredentialsRef | None,
         Field(description="The Secret with the camera's user name and password; none if it wants none."),
     ] = None
     max_sessions: Annotated[
-        Integer,
-        Field(ge=1, le=64, description="How many RTSP sessions the camera serves at once without failing."),
-    ] = 1
+        Integer | None,
+        Field(
+            ge=1,
+            le=64,
+            description="How many RTSP sessions the camera serves at once without failing; one for each of its "
+            "streams unless said. With 1 its sub stream is never pulled.",
+        ),
+    ] = None
     audio: Annotated[Boolean, Field(description="Whether the camera's sound may be passed on; off by default.")] = False
     onvif: Annotated[Onvif | None, Field(description="The camera's ONVIF service, where it has one.")] = None
+
+    @property
+    def spare_sub(self) -> Stream | None:
+        """The sub stream, where the camera has a session for it beside that of its main stream."""
+        return None if self.max_sessions == 1 else self.sub
 
 
 @schema

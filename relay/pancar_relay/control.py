@@ -440,21 +440,25 @@ def _assignment(message: pb.Assignment) -> Assignment:
     key = CameraKey(message.namespace, message.name)
     if not key.namespace or not key.name:
         raise ValueError("an assignment names no camera")
-    source = message.main
-    # Said without the URL: what is wrong with it may be the user info in it.
-    if not source.url.startswith("rtsp://") or "@" in source.url.removeprefix("rtsp://").partition("/")[0]:
-        raise ValueError(f"camera {key}: its source is no rtsp:// URL without user info")
     return Assignment(
         key=key,
-        source=Source(
-            url=source.url,
-            transport="udp" if source.transport == pb.TRANSPORT_UDP else "tcp",
-            username=source.username,
-            password=source.password,
-        ),
+        source=_source(key, message.main),
+        sub=_source(key, message.sub) if message.HasField("sub") else None,
         title=message.title,
         site=message.site,
         paused=message.paused,
         paused_reason=message.paused_reason,
         generation=message.generation,
+    )
+
+
+def _source(key: CameraKey, message: pb.Source) -> Source:
+    # Said without the URL: what is wrong with it may be the user info in it.
+    if not message.url.startswith("rtsp://") or "@" in message.url.removeprefix("rtsp://").partition("/")[0]:
+        raise ValueError(f"camera {key}: its source is no rtsp:// URL without user info")
+    return Source(
+        url=message.url,
+        transport="udp" if message.transport == pb.TRANSPORT_UDP else "tcp",
+        username=message.username,
+        password=message.password,
     )

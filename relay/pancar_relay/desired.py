@@ -35,6 +35,8 @@ class Assignment:
 
     key: CameraKey
     source: Source
+    # The smaller stream, pulled while a viewer needs it; None where the camera has none to spare.
+    sub: Source | None = None
     title: str = ""
     site: str = ""
     paused: bool = False

@@ -49,6 +49,21 @@ async def test_a_relay_is_sent_all_it_has_to_know(operator: Operator) -> None:
         assert (link.code_sha256, link.token, link.not_after.seconds) == (b"digest", "token", 1234)
 
 
+@pytest.mark.parametrize(("sessions", "told"), [(None, True), (2, True), (1, False)])
+async def test_a_sub_is_told_where_the_camera_has_a_session_for_it(
+    operator: Operator, sessions: int | None, told: bool
+) -> None:
+    main, sub = Stream(url="rtsp://192.0.2.1/main"), Stream(url="rtsp://192.0.2.1/sub")
+    spec = CameraSpec(source=Source(main=main, sub=sub, max_sessions=sessions))
+    gate = Camera(metadata=Metadata(name="gate"), spec=spec)
+    operator.known.declare(Manifests(cameras={gate.key: gate}))
+    async with Relay(operator, "r1") as relay:
+        (assignment,) = (await relay.until({"gate"})).assignments
+        assert assignment.main.url == "rtsp://192.0.2.1/main"
+        assert assignment.HasField("sub") is told
+        assert assignment.sub.url == ("rtsp://192.0.2.1/sub" if told else "")
+
+
 async def test_an_edit_changes_the_edited_camera_alone(operator: Operator) -> None:
     operator.declare(gate="a", harbour="b")
     async with Relay(operator, "r1") as relay:

@@ -3,7 +3,7 @@
 import pytest
 from pancar_proto.v1 import control_pb2 as pb
 from pancar_relay.control import Identity, Order, hello, read_desired
-from pancar_relay.desired import Desired
+from pancar_relay.desired import Desired, Source
 from pancar_relay.errors import StaleDesiredError
 from pancar_relay.settings import Capacity
 from rigs.relay import PASSWORD, Minter, assignment
@@ -51,10 +51,21 @@ def test_a_media_address_that_nobody_could_send_to_is_refused(address: str) -> N
         read_desired(pb.Desired(media_addresses=[address]))
 
 
+def test_a_sub_is_read_with_what_it_is_pulled_by() -> None:
+    sub = pb.Source(url="rtsp://192.0.2.1/sub", transport=pb.TRANSPORT_UDP, username="viewer", password=PASSWORD)
+    both = assignment("taman", "rtsp://192.0.2.1/main", sub=sub)
+    first, second = read_desired(pb.Desired(assignments=[both, assignment("gate", "rtsp://192.0.2.1/")])).assignments
+    assert first.sub == Source("rtsp://192.0.2.1/sub", "udp", "viewer", PASSWORD)
+    assert second.sub is None
+
+
 @pytest.mark.parametrize("url", ["", "http://192.0.2.1/", "rtsp://admin:x@192.0.2.1/", "RTSP://a@b/"])
 def test_a_source_that_cannot_be_pulled_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ValueError, match="kota/taman") as refusal:
         read_desired(pb.Desired(assignments=[assignment("taman", url)]))
+    assert "admin" not in str(refusal.value)
+    with pytest.raises(ValueError, match="kota/taman") as refusal:
+        read_desired(pb.Desired(assignments=[assignment("taman", "rtsp://192.0.2.1/", sub=pb.Source(url=url))]))
     assert "admin" not in str(refusal.value)
 
 

@@ -452,6 +452,7 @@ class Assignment(_message.Message):
     PAUSED_FIELD_NUMBER: _builtins.int
     PAUSED_REASON_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    SUB_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     name: _builtins.str
     title: _builtins.str
@@ -464,6 +465,10 @@ class Assignment(_message.Message):
     """The camera's metadata.generation; 0 on one machine."""
     @_builtins.property
     def main(self) -> Global___Source: ...
+    @_builtins.property
+    def sub(self) -> Global___Source:
+        """The smaller stream, to be pulled while a viewer needs it; none where the camera has none, or no session for it."""
+
     def __init__(
         self,
         *,
@@ -475,10 +480,11 @@ class Assignment(_message.Message):
         paused: _builtins.bool = ...,
         paused_reason: _builtins.str = ...,
         generation: _builtins.int = ...,
+        sub: Global___Source | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["main", b"main"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["main", b"main", "sub", b"sub"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "main", b"main", "name", b"name", "namespace", b"namespace", "paused", b"paused", "paused_reason", b"paused_reason", "site", b"site", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "main", b"main", "name", b"name", "namespace", b"namespace", "paused", b"paused", "paused_reason", b"paused_reason", "site", b"site", "sub", b"sub", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,32 +1,40 @@
-"""The cameras of this relay as they are: performs on the engine what `ingest.pulls` decides, and tells who listens.
+"""The cameras of this relay as they are, each with its main stream and, while somebody needs it, its sub.
 
 Control hands in the desired state, `__main__` the engine's events; the wall, WHEP, metrics and control read `View`s.
 Runs in the event loop's thread alone.
 """
 
 import asyncio
-import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-
-import structlog
+from dataclasses import dataclass, replace
 
 from pancar_relay._engine import Engine, PullEnded, PullStarted, Video, VideoChanged
-from pancar_relay.desired import Assignment, CameraKey, Source
+from pancar_relay.desired import Assignment, CameraKey
 from pancar_relay.ingest.faults import Fault
-from pancar_relay.ingest.pulls import Changed, Close, Command, Gone, Open, Pull, Pulls, State, Stop
+from pancar_relay.ingest.feeds import Feeds, Listener
+from pancar_relay.ingest.pulls import State
 
-log = structlog.get_logger()
+# Seconds that a sub nobody needs any more stays pulled: who resizes his wall comes back to it.
+LINGER = 10.0
 
-CONNECT_TIMEOUT = 10.0
-# With the player's own clock this keeps a frozen picture from looking live for longer than 5 s.
-STALL_TIMEOUT = 4.0
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A stream of a camera that viewers can be sent now."""
+
+    stream: int
+    video: Video
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A camera at one moment. `since` is seconds since the epoch; `stream` is None while there is none."""
+    """A camera at one moment. `since` is seconds since the epoch; `stream` is None while there is none.
+
+    `has_sub` tells whether there is a sub to be pulled, `sub` is what it is now: None while nobody needs it, and
+    while it brings no pictures.
+    """
 
     key: CameraKey
     title: str
@@ -38,34 +46,36 @@ class View:
     video: Video | None
     stream: int | None
     generation: int
-
-
-@dataclass(slots=True)
-class _Feed:
-    stream: int
-    pull: int | None = None
-    video: Video | None = None
+    has_sub: bool = False
+    sub: Layer | None = None
 
 
 class Cameras:
     """Keeps every assigned camera pulled. Listeners are called with the key of each camera that changed or went."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._pulls = Pulls(random.Random())  # noqa: S311 - jitter, not a secret
-        self._feeds: dict[CameraKey, _Feed] = {}
-        self._streams: dict[int, CameraKey] = {}
+        self._mains = Feeds(engine, "main", changed=self._changed, gone=self._gone)
+        self._subs = Feeds(engine, "sub", changed=self._sub_changed, gone=self._sub_changed)
         self._views: dict[CameraKey, View] = {}
         self._entered: dict[CameraKey, tuple[float, float]] = {}
-        self._listeners: list[Callable[[CameraKey], None]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self.faults: dict[tuple[CameraKey, Fault], int] = {}
+        self._listeners: list[Listener] = []
+        self._assigned: dict[CameraKey, Assignment] = {}
+        # Who needs the sub of each camera, counted; and those whose last need has just ended.
+        self._needs: Counter[CameraKey] = Counter()
+        self._lingering: dict[CameraKey, asyncio.TimerHandle] = {}
 
     def __len__(self) -> int:
         return len(self._views)
 
+    @property
+    def faults(self) -> dict[tuple[CameraKey, Fault], int]:
+        """How often each camera's main stream failed, and how."""
+        return self._mains.faults
+
     def desire(self, assignments: Iterable[Assignment]) -> None:
-        self._perform(self._pulls.desire(assignments, time.monotonic()))
+        self._assigned = {assignment.key: assignment for assignment in assignments}
+        self._mains.desire(self._assigned.values())
+        self._desire_subs()
 
     def view(self, key: CameraKey) -> View | None:
         return self._views.get(key)
@@ -74,89 +84,74 @@ class Cameras:
         """All cameras, sorted by namespace and name."""
         return [self._views[key] for key in sorted(self._views)]
 
-    def key_of(self, stream: int) -> CameraKey | None:
-        return self._streams.get(stream)
+    def need_sub(self, key: CameraKey) -> Callable[[], None]:
+        """Has the camera's sub pulled, where it has one, until the returned function is called; once is enough."""
+        self._needs[key] += 1
+        if timer := self._lingering.pop(key, None):
+            timer.cancel()
+        elif self._needs[key] == 1:
+            self._desire_subs()
+        held = True
 
-    def listen(self, listener: Callable[[CameraKey], None]) -> Callable[[], None]:
+        def release() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self._release_sub(key)
+
+        return release
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
         """Calls `listener` on each change until the returned function is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def on_event(self, event: PullStarted | VideoChanged | PullEnded) -> None:
         """Takes an engine event; one of a pull already replaced or stopped says nothing any more."""
-        key = self._streams.get(event.stream)
-        feed = self._feeds[key] if key is not None else None
-        if key is None or feed is None or feed.pull != event.pull:
-            return
-        now = time.monotonic()
-        match event:
-            case PullStarted():
-                feed.video = event.video
-                log.info("camera.live", camera=str(key), codec=event.video.codec, size=_size(event.video))
-                self._perform(self._pulls.started(key, now))
-            case VideoChanged():
-                feed.video = event.video
-                log.info("camera.video_changed", camera=str(key), codec=event.video.codec, size=_size(event.video))
-                self._perform([Changed(key)])
-            case PullEnded():
-                feed.pull = None
-                fault = _fault(event.fault)
-                self.faults[key, fault] = self.faults.get((key, fault), 0) + 1
-                log.warning("camera.fault", camera=str(key), reason=str(fault), detail=event.detail)
-                self._perform(self._pulls.ended(key, fault, now))
+        self._mains.on_event(event)
+        self._subs.on_event(event)
 
     def close(self) -> None:
         """Stops deciding; the engine's own close ends the pulls."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._mains.close()
+        self._subs.close()
+        for timer in self._lingering.values():
+            timer.cancel()
+        self._lingering.clear()
 
-    def _perform(self, commands: list[Command]) -> None:
-        for command in commands:
-            match command:
-                case Open(key):
-                    feed = self._feeds[key] = _Feed(self._engine.open_stream())
-                    self._streams[feed.stream] = key
-                case Close(key):
-                    feed = self._feeds.pop(key)
-                    del self._streams[feed.stream]
-                    self._engine.close_stream(feed.stream)
-                case Pull(key, source):
-                    self._pull(key, source)
-                case Stop(key):
-                    self._feeds[key].pull = None
-                    self._engine.stop_pull(self._feeds[key].stream)
-                case Changed(key):
-                    self._views[key] = self._look(key)
-                    self._tell(key)
-                case Gone(key):
-                    self._forget(key)
-                    self._tell(key)
-        self._arm()
+    def _release_sub(self, key: CameraKey) -> None:
+        self._needs[key] -= 1
+        if not self._needs[key]:
+            del self._needs[key]
+            self._lingering[key] = asyncio.get_running_loop().call_later(LINGER, self._let_go, key)
 
-    def _pull(self, key: CameraKey, source: Source) -> None:
-        feed = self._feeds[key]
-        try:
-            feed.pull = self._engine.pull(
-                feed.stream,
-                source.url,
-                username=source.username or None,
-                password=source.password or None,
-                transport=source.transport,
-                connect_timeout=CONNECT_TIMEOUT,
-                stall_timeout=STALL_TIMEOUT,
-            )
-        except ValueError as error:
-            # Control refuses such URLs; should one slip through, it is this camera's fault and no other's.
-            log.error("camera.bad_url", camera=str(key), error=str(error))
-            asyncio.get_running_loop().call_soon(self._never_started, key, feed)
+    def _let_go(self, key: CameraKey) -> None:
+        del self._lingering[key]
+        self._desire_subs()
 
-    def _never_started(self, key: CameraKey, feed: _Feed) -> None:
-        if self._feeds.get(key) is feed and feed.pull is None:
-            self._perform(self._pulls.ended(key, Fault.UNREACHABLE, time.monotonic()))
+    def _desire_subs(self) -> None:
+        needed = (self._assigned.get(key) for key in [*self._needs, *self._lingering])
+        self._subs.desire(
+            replace(assignment, source=assignment.sub, sub=None)
+            for assignment in needed
+            if assignment is not None and assignment.sub is not None
+        )
+
+    def _changed(self, key: CameraKey) -> None:
+        self._views[key] = self._look(key)
+        self._tell(key)
+
+    def _gone(self, key: CameraKey) -> None:
+        self._views.pop(key, None)
+        self._entered.pop(key, None)
+        self._tell(key)
+
+    def _sub_changed(self, key: CameraKey) -> None:
+        if key in self._views:
+            self._changed(key)
 
     def _look(self, key: CameraKey) -> View:
-        assignment, status, feed = self._pulls.assignment(key), self._pulls.status(key), self._feeds.get(key)
+        assignment, status, feed = self._mains.assignment(key), self._mains.status(key), self._mains.feed(key)
         entered = self._entered.get(key)
         if entered is None or entered[0] != status.since:
             entered = self._entered[key] = (status.since, time.time())
@@ -171,40 +166,16 @@ class Cameras:
             video=feed.video if feed else None,
             stream=feed.stream if feed else None,
             generation=assignment.generation,
+            has_sub=assignment.sub is not None,
+            sub=self._sub(key),
         )
 
-    def _forget(self, key: CameraKey) -> None:
-        self._views.pop(key, None)
-        self._entered.pop(key, None)
-        for counted in [counted for counted in self.faults if counted[0] == key]:
-            del self.faults[counted]
+    def _sub(self, key: CameraKey) -> Layer | None:
+        feed = self._subs.feed(key)
+        if feed is None or feed.video is None or self._subs.status(key).state is not State.LIVE:
+            return None
+        return Layer(feed.stream, feed.video)
 
     def _tell(self, key: CameraKey) -> None:
         for listener in list(self._listeners):
             listener(key)
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        deadline = self._pulls.deadline()
-        if deadline is not None:
-            delay = max(0.0, deadline - time.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._advance)
-
-    def _advance(self) -> None:
-        self._timer = None
-        self._perform(self._pulls.advance(time.monotonic()))
-
-
-def _fault(name: str) -> Fault:
-    try:
-        return Fault(name)
-    except ValueError:
-        # An engine newer than this table must not stop ingest.
-        log.error("camera.unknown_fault", fault=name)
-        return Fault.PROTOCOL_ERROR
-
-
-def _size(video: Video) -> str:
-    return f"{video.width}x{video.height}"
