@@ -30,6 +30,7 @@ from pancar_relay.https import Https
 from pancar_relay.ingest.bitrates import PERIOD, Bitrates
 from pancar_relay.ingest.cameras import Cameras
 from pancar_relay.kept import Kept
+from pancar_relay.listener import Listener
 from pancar_relay.metrics import Metrics
 from pancar_relay.settings import Address, Settings, host_addresses
 from pancar_relay.stats import Stats
@@ -91,8 +92,9 @@ class Relay:
         )
         runner.app.on_shutdown.append(self._on_shutdown)
         await runner.setup()
+        listener: Listener | None = None
         try:
-            url = await self._listen(runner)
+            listener, url = self._listen(runner)
             control = self._control = self._make_control(url)
             tasks = [
                 self._supervised("enrolment", self._enrolment.run()),
@@ -106,6 +108,8 @@ class Relay:
             await self._turn(control)
             await self._go_down(control, tasks)
         finally:
+            if listener is not None:
+                listener.close()
             await runner.cleanup()
             loop.remove_reader(self._engine.fileno())
 
@@ -167,13 +171,12 @@ class Relay:
     async def _on_shutdown(self, _app: web.Application) -> None:
         await self._api.close()
 
-    async def _listen(self, runner: web.AppRunner) -> str:
-        listen = self._settings.http_listen
+    def _listen(self, runner: web.AppRunner) -> tuple[Listener, str]:
+        if runner.server is None:
+            raise RuntimeError("the runner is not set up")
         context = self._https.context if self._https else None
-        site = web.TCPSite(runner, listen.host, listen.port, ssl_context=context)
-        await site.start()
-        port = int(runner.addresses[0][1])
-        return f"{'https' if context else 'http'}://{Address(self._http_host(), port)}"
+        listener = Listener(self._settings.http_listen, runner.server, context)
+        return listener, f"{'https' if context else 'http'}://{Address(self._http_host(), listener.port)}"
 
     def _http_host(self) -> str:
         """Where others reach HTTP: of the host's own addresses one that is advertised for media, where there is one."""

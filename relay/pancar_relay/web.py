@@ -32,6 +32,8 @@ DETAILS = {
     405: "This address does not take that method.",
     413: f"The body is larger than {OFFER_LIMIT} bytes.",
 }
+# Seconds within which the body of a request must have come: an offer is one packet or a few.
+BODY_PATIENCE = 5.0
 # Seconds a request waits for the operator's first word, which comes within a tenth of one.
 RIGHTS_PATIENCE = 2.0
 HEADERS = {
@@ -51,7 +53,7 @@ class Web:
         self._pages = pages
 
     def application(self, whep: Whep, api: Api) -> web.Application:
-        app = web.Application(middlewares=[self._problems, self._authenticate], client_max_size=OFFER_LIMIT)
+        app = web.Application(middlewares=[self._problems, self._authenticate, _received], client_max_size=OFFER_LIMIT)
         app.add_routes(
             [
                 *whep.routes(),
@@ -77,6 +79,9 @@ class Web:
             allow = error.headers.get("Allow")
             detail = DETAILS.get(error.status, f"{error.reason.rstrip('.')}.")
             return HttpError(error.status, detail, headers={"Allow": allow} if allow else None).response()
+        except ConnectionError:
+            # Nobody is there to read it, and nothing of ours is to be mended.
+            return HttpError(400, "The request broke off.").response()
         except Exception:
             # One request's failure must not end the connection without an answer.
             log.exception("http.failed", method=request.method, path=request.path)
@@ -140,6 +145,19 @@ def _verdict(fault: str | None) -> web.Response:
     if fault is not None:
         raise HttpError(503, f"{fault[:1].upper()}{fault[1:]}.")
     return web.json_response({"status": "ok"})
+
+
+@web.middleware
+async def _received(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Has the whole body first, which handlers then find read; who sends it too slowly holds up himself alone."""
+    if request.can_read_body:
+        try:
+            async with asyncio.timeout(BODY_PATIENCE):
+                await request.read()
+        except TimeoutError:
+            detail = f"The body did not come within {BODY_PATIENCE:g} s."
+            raise HttpError(408, detail, headers={"Connection": "close"}) from None
+    return await handler(request)
 
 
 async def _harden(request: web.Request, response: web.StreamResponse) -> None:
