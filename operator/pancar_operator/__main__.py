@@ -30,7 +30,7 @@ from pancar_operator.fleet import Fleet
 from pancar_operator.handlers import Handlers, rolls
 from pancar_operator.health import health
 from pancar_operator.keys import KeysError
-from pancar_operator.leader import Leader
+from pancar_operator.leader import LEASE_SECONDS, RETRY_SECONDS, Leader
 from pancar_operator.model import CREDENTIALS_LABEL, Key
 from pancar_operator.observe import Known
 from pancar_operator.reconcile import PATIENCE, Reconciler, Round, gathered
@@ -40,6 +40,8 @@ from pancar_operator.statuses import Statuses
 from pancar_operator.tokenreview import PodTokens
 
 _GRACE_SECONDS: Final = 0.2
+# A Lease is taken so long after its last renewal at the latest, where the other replica saw it run out.
+OUTAGE_SECONDS: Final = LEASE_SECONDS + 4 * RETRY_SECONDS
 
 log = structlog.get_logger()
 
@@ -65,6 +67,10 @@ class Leading:
             Reflector(api, PODS, labels=specs.POOL_LABEL, put=self._put_pod, drop=self._drop_pod),
         )
         self.listening = False
+
+    def after_outage(self) -> None:
+        """The API server may have been away. Called before `run`."""
+        self._known.nodes.after_outage()
 
     async def run(self) -> None:
         """Never returns; raises what failed. Raises OSError where it cannot listen."""
@@ -188,6 +194,9 @@ class Operator:
         issuer = Issuer(await keys.authorities(api, namespace, _now()), _now)
         access = Access(keys=((await keys.signing_key(api, namespace)).public,))
         self._leading = Leading(api, self._settings, term, issuer, access)
+        if leader.vacancy > OUTAGE_SECONDS:
+            # Nobody could, or nobody was there; in the latter case it costs patience alone.
+            self._leading.after_outage()
         await _first_end({"lease": _lost(leader), "leading": self._leading.run()})
 
     async def _alive(self) -> str:

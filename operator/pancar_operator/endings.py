@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from pancar_operator.model import Key, Node, Pod
+from pancar_operator.model import Key, Pod
 from pancar_operator.plan import Plan
 
 
@@ -33,7 +33,9 @@ class Present:
     """What there is, beside the plan."""
 
     pods: Mapping[str, Pod]
-    nodes: Mapping[str, Node]
+    # Names of the nodes there are, and of those that are lost.
+    nodes: Set[str]
+    lost: Set[str]
     # Relays with a stream to the operator.
     attached: Set[str]
     # Relays that each pool shall have, and the revision of its template, where that is known.
@@ -43,7 +45,7 @@ class Present:
 
 def endings(plan: Plan, present: Present) -> list[End]:
     """The pods to delete now; those of a lost node first."""
-    lost = {pod.uid: pod for pod in present.pods.values() if _on_lost_node(pod, present.nodes)}
+    lost = {pod.uid: pod for pod in present.pods.values() if _on_lost_node(pod, present)}
     outdated = [
         pod
         for pod in present.pods.values()
@@ -71,12 +73,11 @@ def endings(plan: Plan, present: Present) -> list[End]:
     return found
 
 
-def _on_lost_node(pod: Pod, nodes: Mapping[str, Node]) -> bool:
-    node = nodes.get(pod.node)
-    if node is None:
+def _on_lost_node(pod: Pod, present: Present) -> bool:
+    if pod.node not in present.nodes:
         # Its node was taken out of the cluster; or it is so new that nothing is known of it yet.
         return bool(pod.node) and pod.deleting
-    return not node.ready
+    return pod.node in present.lost
 
 
 def _outdated(pod: Pod, revisions: Mapping[Key, str]) -> bool:

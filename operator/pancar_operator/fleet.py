@@ -194,7 +194,9 @@ class Fleet:
     def _ends(self, plan: Plan) -> Iterator[Task]:
         known = self._known
         attached = {uid for uid, relay in known.relays.items() if relay.detached_at is None}
-        for end in endings(plan, Present(known.pods, known.nodes, attached, self._replicas, self._revisions)):
+        nodes = known.nodes
+        present = Present(known.pods, nodes.names, nodes.lost, attached, self._replicas, self._revisions)
+        for end in endings(plan, present):
             pod = Key(end.pod.namespace, end.pod.name)
             yield Task(end.pod.pool, f"Pod {pod}", end.pod.uid, partial(self._end, end))
 

@@ -88,6 +88,12 @@ class Leader:
         self._thread.start()
         return await led
 
+    @property
+    def vacancy(self) -> float:
+        """Seconds for which nobody had renewed the Lease when this replica took it, by the clocks of both; 0 where it
+        made it."""
+        return self._candidate.vacancy if self._candidate is not None else 0.0
+
     async def lost(self) -> str:
         """Waits until this replica must not lead any more, and returns why."""
         if self._lost is None:
@@ -154,6 +160,10 @@ class _Candidate:
     def informed(self) -> bool:
         return self._lock.seen is not None
 
+    @property
+    def vacancy(self) -> float:
+        return self._lock.vacancy
+
     async def lead(self) -> int:
         self._running = asyncio.create_task(self._election.run(), name="election")
         leading = asyncio.create_task(self._leading.wait())
@@ -209,6 +219,8 @@ class _Lock(LeaseLock):
         self.renewed: float | None = None
         # Who holds the Lease that was ours.
         self.taken = ""
+        # Seconds between its renewal by another and ours.
+        self.vacancy = 0.0
 
     @property
     def term(self) -> int:
@@ -259,6 +271,8 @@ class _Lock(LeaseLock):
     def update_lease(self, leader_election_record: LeaderElectionRecord, current_spec: Any = None) -> Any:
         spec = current_spec or V1LeaseSpec(lease_transitions=0)
         passes = current_spec is not None and spec.holder_identity != self.identity
+        if passes and isinstance(spec.renew_time, datetime):
+            self.vacancy = (datetime.now(UTC) - spec.renew_time).total_seconds()
         spec.lease_transitions = (spec.lease_transitions or 0) + passes
         spec.acquire_time = _micro_time(None if passes else spec.acquire_time)
         spec.renew_time = _micro_time(None)

@@ -35,6 +35,7 @@ from pancar_operator.model import (
     Snapshot,
     WhyRefused,
 )
+from pancar_operator.nodes import Nodes
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ class Known:
         # Cameras whose object says `refused`: they are in `objects` and nowhere else.
         self.refused: set[Key] = set()
         self.pods: dict[str, Pod] = {}
-        self.nodes: dict[str, Node] = {}
+        self.nodes = Nodes(now)
         self.relays: dict[str, KnownRelay] = {}
         self.reports: dict[Key, Report] = {}
         self.access = Access()
@@ -224,12 +225,11 @@ class Known:
             self.changed.set()
 
     def put_node(self, node: Node) -> None:
-        if self.nodes.get(node.name) != node:
-            self.nodes[node.name] = node
+        if self.nodes.put(node):
             self.changed.set()
 
     def drop_node(self, name: str) -> None:
-        if self.nodes.pop(name, None) is not None:
+        if self.nodes.drop(name):
             self.changed.set()
 
     def put_addresses(self, uid: str, addresses: tuple[str, ...]) -> None:
@@ -326,9 +326,10 @@ class Known:
         self.changed.set()
 
     def expire(self) -> float | None:
-        """Forgets relays detached, and Secrets gone, for too long; returns the seconds until the next one will be."""
-        now = self._now()
-        left: list[float] = []
+        """Forgets relays detached, and Secrets gone, for too long; returns the seconds until the next one will be, or
+        a lost node counts."""
+        now, doubt = self._now(), self.nodes.doubt()
+        left: list[float] = [] if doubt is None else [doubt]
         for uid, known in list(self.relays.items()):
             if known.detached_at is None:
                 continue
@@ -359,10 +360,11 @@ class Known:
 
     def awaited(self) -> frozenset[str]:
         """Relays, by uid, that run by what the API server says and have not attached."""
+        lost = self.nodes.lost
         return frozenset(
             uid
             for uid, pod in self.pods.items()
-            if pod.running and not pod.deleting and self._is_up(pod.node) and uid not in self.relays
+            if pod.running and not pod.deleting and pod.node not in lost and uid not in self.relays
         )
 
     def snapshot(self, placed: Mapping[Key, Assignment]) -> Snapshot:
@@ -385,7 +387,6 @@ class Known:
         draining = relay.draining or uid in self._asked
         pod = self.pods.get(uid)
         if pod is not None:
-            node = self.nodes.get(pod.node)
             current = self._revisions.get(pod.pool)
             return replace(
                 relay,
@@ -393,7 +394,7 @@ class Known:
                 draining=draining or pod.deleting,
                 name=pod.name,
                 ordinal=pod.ordinal,
-                zone=node.zone if node else "",
+                zone=self.nodes.zone(pod.node),
                 outdated=bool(current and pod.revision and current != pod.revision),
             )
         if not self._in_cluster and relay.pool not in self.pools:
@@ -418,16 +419,12 @@ class Known:
         pod = self.pods.get(uid)
         return pod.name if pod else ""
 
-    def _is_up(self, node: str) -> bool:
-        known = self.nodes.get(node)
-        return known is None or known.ready
-
     def _has_ended(self, uid: str) -> bool:
         """Whether a relay that is detached will not come back, by what the API server says."""
         pod = self.pods.get(uid)
         if pod is None:
             return uid in self._departed
-        return not pod.running or not self._is_up(pod.node)
+        return not pod.running or pod.node in self.nodes.lost
 
     def _want(self, key: Key, before: Camera | None, camera: Camera | None) -> None:
         """Keeps `_wanting`."""

@@ -119,9 +119,11 @@ class Reconciler:
         return {**claimed, **assigned} if claimed else assigned
 
     def _presume(self) -> None:
-        """Relays that serve and were not heard in time keep their cameras; all others are planned for."""
+        """Relays that serve and were not heard in time keep their cameras; all others are planned for. Of pods on
+        nodes that were not heard of, Kubernetes says that they do not serve."""
+        doubted = self._known.nodes.doubt() is not None
         for uid in self._known.awaited():
-            if self._known.pods[uid].ready:
+            if doubted or self._known.pods[uid].ready:
                 self._control.expect(uid, self._known.presume(uid))
 
     def _written(self) -> dict[Key, Assignment]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,22 @@ async def test_the_other_leads_at_once_when_the_lease_is_given_up(kube: Kube, ap
     lease = await api.get(LEASES.path(namespace, LEASE))
     assert lease["spec"]["holderIdentity"].startswith("operator-b_")
     assert lease["spec"]["leaseTransitions"] == 1
+    assert second.vacancy < 1
     await second.release()
     assert "holderIdentity" not in (await api.get(LEASES.path(namespace, LEASE)))["spec"]
+
+
+async def test_a_lease_that_nobody_renewed_says_for_how_long(kube: Kube, api: Api, namespace: str) -> None:
+    first, later = replica(kube.kubeconfig, namespace, "operator-a"), replica(kube.kubeconfig, namespace, "operator-b")
+    async with leading(first):
+        assert first.vacancy == 0
+    path = LEASES.path(namespace, LEASE)
+    lease = await api.get(path)
+    lease["spec"]["renewTime"] = (datetime.now(UTC) - timedelta(minutes=5)).isoformat(timespec="microseconds")
+    del lease["metadata"]["managedFields"]
+    await api.apply(path, lease)
+    async with leading(later):
+        assert 300 <= later.vacancy < 330
 
 
 async def test_a_container_takes_over_from_the_one_before_it_in_its_pod(kube: Kube, namespace: str) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from pancar_operator.endings import End, Ending, Present, endings
-from pancar_operator.model import Assignment, Key, Node, Pod, Why
+from pancar_operator.model import Assignment, Key, Pod, Why
 from pancar_operator.plan import Plan
 
 POOL, OTHER = Key("kota", "city"), Key("kota", "police")
@@ -23,7 +23,8 @@ def present(*pods: Pod, attached: set[str] | None = None, lost: str = "", size: 
     pools = {pod.pool for pod in pods}
     return Present(
         pods={pod.uid: pod for pod in pods},
-        nodes={name: Node(name, ready=name != lost) for name in ("a", "b")},
+        nodes={"a", "b"},
+        lost={lost} if lost else set(),
         attached={pod.uid for pod in pods} if attached is None else attached,
         sizes={pool: sum(pod.pool == pool for pod in pods) if size is None else size for pool in pools},
         revisions=dict.fromkeys(pools, NEW),

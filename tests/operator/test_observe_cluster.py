@@ -28,6 +28,7 @@ from pancar_operator.model import (
     Why,
     WhyRefused,
 )
+from pancar_operator.nodes import AFTER_OUTAGE
 from pancar_operator.observe import DETACHED_GRACE, SECRET_GRACE, Endpoint, Known
 from pancar_operator.statusfields import CameraStatus
 
@@ -245,12 +246,27 @@ def test_a_detached_relay_that_cannot_come_back_is_forgotten_at_once(
     known: Known, lost: Callable[[Known], None]
 ) -> None:
     known.put_node(Node("node-a"))
+    known.put_node(Node("node-b"))
     known.put_pod(POD)
     known.attach(RELAY, ENDPOINT)
     known.detach("r1")
     assert known.expire() == DETACHED_GRACE
     assert stirred(known, lambda: lost(known))
     assert known.expire() is None
+    assert known.relays == {}
+
+
+def test_a_lost_node_counts_once_the_doubt_after_an_outage_is_over(known: Known, clock: Clock) -> None:
+    known.put_node(Node("node-a", ready=False))
+    known.put_node(Node("node-b"))
+    known.put_pod(POD)
+    known.nodes.after_outage()
+    known.presume("r1")
+    clock.now += AFTER_OUTAGE - 20
+    assert known.expire() == 20
+    assert known.relays.keys() == {"r1"}
+    clock.now += 20
+    known.expire()
     assert known.relays == {}
 
 

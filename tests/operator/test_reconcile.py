@@ -13,6 +13,7 @@ from pancar_operator.model import (
     Key,
     Manifests,
     Metadata,
+    Node,
     Pod,
     Relay,
     RelayPool,
@@ -260,4 +261,16 @@ def test_a_late_relay_is_given_up_at_once_where_its_pod_ends() -> None:
     leader = late()
     leader.placed()
     leader.known.put_pod(replace(leader.known.pods["b"], running=False, ready=False))
+    assert leader.placed()[GATE] == ("a", "RelayGone")
+
+
+def test_after_an_outage_relays_on_nodes_not_heard_of_yet_keep_their_cameras() -> None:
+    leader = late()
+    leader.known.nodes.after_outage()
+    leader.known.put_node(Node("node", ready=False))
+    leader.known.put_node(Node("other"))
+    # Kubernetes says so of all pods on such a node.
+    leader.known.put_pod(replace(leader.known.pods["b"], ready=False))
+    assert leader.placed()[GATE] == ("b", "New")
+    leader.now += UNHEARD_GRACE
     assert leader.placed()[GATE] == ("a", "RelayGone")
