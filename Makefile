@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/pancar-target
 
 ENGINE := relay/engine
-ENGINE_SOURCES := $(shell find $(ENGINE)/src -name '*.rs') $(ENGINE)/Cargo.toml $(ENGINE)/Cargo.lock
+ENGINE_SOURCES := $(shell find $(ENGINE)/src $(ENGINE)/vendor -name '*.rs') $(ENGINE)/Cargo.toml $(ENGINE)/Cargo.lock
 PROTOS := $(shell find proto -name '*.proto')
 FUZZ_SECONDS ?= 60
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
