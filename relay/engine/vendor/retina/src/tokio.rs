@@ -18,8 +18,13 @@ use crate::{Error, ErrorInt, RtspMessageContext};
 
 use super::{ConnectionContext, ReceivedMessage, WallTime};
 
-/// Default initial capacity for the read ring buffer (64 KiB).
-const DEFAULT_READ_CAPACITY: usize = 64 * 1024;
+/// Default initial capacity for the read ring buffer (16 KiB); it grows as
+/// packets are kept in it.
+const DEFAULT_READ_CAPACITY: usize = 16 * 1024;
+
+/// What a server may make us keep of one message (256 KiB); interleaved data is
+/// at most a quarter of that.
+const MAX_MESSAGE_SIZE: usize = 256 * 1024;
 
 /// A RTSP connection which implements `Stream`, `Sink`, and `Unpin`.
 pub(crate) struct Connection {
@@ -52,7 +57,9 @@ impl Connection {
                 peer_addr,
                 established_wall,
             },
-            parser: crate::rtsp::parse::Parser::default(),
+            parser: crate::rtsp::parse::Parser::builder()
+                .max_message_size(MAX_MESSAGE_SIZE)
+                .build(),
             read_buf: MarkBuf::new(DEFAULT_READ_CAPACITY),
             write_buf: Vec::new(),
         })
@@ -77,6 +84,39 @@ impl Connection {
         buf.extend_from_slice(s1);
         buf.extend_from_slice(s2);
         bytes::Bytes::from(buf)
+    }
+
+    /// Sends interleaved data if the socket takes it right now, or at least
+    /// its beginning; otherwise drops it.
+    pub(crate) fn try_send_data(&mut self, channel_id: u8, data: &[u8]) -> Result<(), ErrorInt> {
+        let Ok(len) = u16::try_from(data.len()) else {
+            return Err(ErrorInt::InvalidArgument("too long".into()));
+        };
+        if !self.write_buf.is_empty() {
+            return Ok(());
+        }
+        self.write_buf.extend([b'$', channel_id]);
+        self.write_buf.extend(len.to_be_bytes());
+        self.write_buf.extend(data);
+        match self.stream.try_write(&self.write_buf) {
+            Ok(n) => {
+                self.write_buf.drain(..n);
+                Ok(())
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                self.write_buf.clear();
+                Ok(())
+            }
+            Err(source) => Err(ErrorInt::WriteError {
+                conn_ctx: self.ctx,
+                source,
+            }),
+        }
+    }
+
+    /// Whether `write_buf` awaits `poll_flush`.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.write_buf.is_empty()
     }
 
     pub(crate) fn eof_ctx(&self) -> RtspMessageContext {
@@ -177,6 +217,18 @@ impl Stream for Connection {
             // Try decoding from existing buffered data.
             match try_decode(&mut this.parser, &mut this.read_buf, false) {
                 Ok(Some(msg)) => return std::task::Poll::Ready(Some(Ok(msg))),
+                // A line without an end; of other messages the parser knows the size.
+                Ok(None) if this.read_buf.unparsed_len() > MAX_MESSAGE_SIZE => {
+                    return std::task::Poll::Ready(Some(Err(codec_err_to_error(
+                        &this.ctx,
+                        &this.parser,
+                        &this.read_buf,
+                        CodecError::ParseError {
+                            description: "RTSP message too large".to_owned(),
+                            pos: this.parser.stream_pos(),
+                        },
+                    ))));
+                }
                 Ok(None) => {}
                 Err(e) => {
                     return std::task::Poll::Ready(Some(Err(codec_err_to_error(
@@ -292,7 +344,6 @@ impl Sink<OwnedMessage> for Connection {
         mut self: std::pin::Pin<&mut Self>,
         item: OwnedMessage,
     ) -> Result<(), Self::Error> {
-        self.write_buf.clear();
         item.write(&mut self.write_buf)
             .expect("Vec Writer is infallible");
         Ok(())

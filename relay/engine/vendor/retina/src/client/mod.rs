@@ -1205,6 +1205,7 @@ impl RtspConnection {
         requested_auth: &mut Option<http_auth::PasswordClient>,
         req: &mut OwnedMessage,
     ) -> Result<(RtspMessageContext, u32, msg::Response, Bytes), Error> {
+        let mut challenged = false;
         loop {
             let cseq = self.fill_req(options, requested_auth, req)?;
             self.inner.send(req.clone()).await.map_err(|e| wrap!(e))?;
@@ -1266,9 +1267,10 @@ impl RtspConnection {
                 });
             };
             if resp.status_code == StatusCode::UNAUTHORIZED {
-                if requested_auth.is_some() {
-                    // TODO: the WWW-Authenticate might indicate a new domain or nonce.
-                    // In that case, we should retry rather than returning error.
+                // A challenge that comes after the credentials were accepted
+                // brings a new nonce (RFC 7616 section 3.3, "stale"; not all
+                // servers set that). Answer one for each request.
+                if std::mem::replace(&mut challenged, true) {
                     bail!(ErrorInt::RtspResponseError {
                         conn_ctx: *self.inner.ctx(),
                         msg_ctx,
@@ -2074,6 +2076,22 @@ pub enum PacketItem {
     Rtcp(crate::rtcp::ReceivedCompoundPacket),
 }
 
+/// A packet as it lies in the receive buffer; returned by [`Session::poll_raw`].
+#[derive(Clone, Copy, Debug)]
+pub struct RawPacket<'a> {
+    /// Index within [`Session::streams`].
+    pub stream_id: usize,
+
+    /// Whether it came by way of RTCP rather than RTP.
+    pub is_rtcp: bool,
+
+    /// The packet's bytes, or as many as come before the receive buffer's end.
+    pub first: &'a [u8],
+
+    /// The rest; usually empty.
+    pub second: &'a [u8],
+}
+
 impl Session<Playing> {
     /// Returns a wrapper which demuxes/depacketizes into frames.
     ///
@@ -2127,16 +2145,11 @@ impl Session<Playing> {
                     format!("Unable to write keepalive {cseq} within {keepalive_interval:?}",),
                 ),
             }),
-            KeepaliveState::Waiting { cseq, .. } => bail!(ErrorInt::RtspReadError {
-                conn_ctx: *conn.inner.ctx(),
-                msg_ctx: conn.inner.eof_ctx(),
-                source: std::io::Error::new(
-                    std::io::ErrorKind::TimedOut,
-                    format!(
-                        "Server failed to respond to keepalive {cseq} within {keepalive_interval:?}",
-                    ),
-                ),
-            }),
+            KeepaliveState::Waiting { cseq, .. } => {
+                // Some servers never answer, and stream on. A dead connection
+                // shows in that nothing comes over it.
+                debug!("Server failed to respond to keepalive {cseq}");
+            }
             KeepaliveState::Idle => {}
         }
 
@@ -2246,17 +2259,10 @@ impl Session<Playing> {
             _ => {}
         }
 
-        // The only response we expect in this state is to our keepalive request.
-        bail!(ErrorInt::RtspFramingError {
-            conn_ctx: *inner
-                .conn
-                .as_ref()
-                .expect("have conn when handling response")
-                .inner
-                .ctx(),
-            msg_ctx: *msg_ctx,
-            description: format!("Unexpected RTSP response {response:#?}"),
-        })
+        // The only response we expect in this state is to our keepalive
+        // request. Some servers answer with another CSeq, or late.
+        debug!("{msg_ctx}: unexpected RTSP response {response:#?}");
+        Ok(())
     }
 
     /// Maps an interleaved TCP data message to a [`StreamItem`].
@@ -2577,6 +2583,98 @@ impl Session<Playing> {
         cx: &mut std::task::Context<'_>,
     ) -> Poll<Option<Result<ValidatedItem, Error>>> {
         loop {
+            match ready!(self.as_mut().poll_unvalidated_item(cx)) {
+                Some(Ok(item)) => match self.as_mut().validate_item(item)? {
+                    Some(v) => return Poll::Ready(Some(Ok(v))),
+                    None => continue,
+                },
+                Some(Err(e)) => return Poll::Ready(Some(Err(e))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Polls for the next RTP or RTCP packet as the network delivered it.
+    ///
+    /// In contrast to the [`futures::Stream`] impl, the packet is not copied
+    /// out of the receive buffer, and nothing of it is checked: it may be
+    /// malformed, of another SSRC, repeated, or out of order. This suits
+    /// callers that reorder (UDP) or are more tolerant than Retina.
+    ///
+    /// Keepalives and RTSP messages are handled along the way, as with the
+    /// `futures::Stream` impl. Don't mix the two on one session.
+    pub fn poll_raw(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<RawPacket<'_>, Error>>> {
+        let item = match ready!(Pin::new(&mut *self).poll_unvalidated_item(cx)) {
+            Some(Ok(item)) => item,
+            Some(Err(e)) => return Poll::Ready(Some(Err(e))),
+            None => return Poll::Ready(None),
+        };
+        let inner = &*self.0;
+        let buf = match &inner.presentation.streams[item.stream_i].state {
+            StreamState::Playing {
+                udp_sockets: Some(udp_sockets),
+                ..
+            } => &udp_sockets.read_buf,
+            _ => inner
+                .conn
+                .as_ref()
+                .expect("have conn when handling data")
+                .inner
+                .read_buf(),
+        };
+        let (first, second) = buf
+            .split(item.body_pos, usize::from(item.body_len))
+            .slices();
+        Poll::Ready(Some(Ok(RawPacket {
+            stream_id: item.stream_i,
+            is_rtcp: item.channel_type == ChannelType::Rtcp,
+            first,
+            second,
+        })))
+    }
+
+    /// Sends a RTCP compound packet (e.g. a receiver report) to the server.
+    ///
+    /// Best effort: dropped if the transport doesn't take it right now, as
+    /// RTCP is sent periodically. Retina never sends RTCP of its own.
+    ///
+    /// Panics if `stream_i >= self.streams().len()`.
+    pub fn send_rtcp(&mut self, stream_i: usize, compound: &[u8]) -> Result<(), Error> {
+        let inner = self.0.as_mut().project();
+        let StreamState::Playing {
+            ctx, udp_sockets, ..
+        } = &inner.presentation.streams[stream_i].state
+        else {
+            bail!(ErrorInt::FailedPrecondition("stream not playing".into()));
+        };
+        let conn = inner
+            .conn
+            .as_mut()
+            .ok_or_else(|| wrap!(ErrorInt::FailedPrecondition("no connection".into())))?;
+        match (&ctx.0, udp_sockets) {
+            (_, Some(sockets)) => {
+                // A lost report is as good as one that couldn't be sent.
+                let _ = sockets.rtcp.try_send(compound);
+                Ok(())
+            }
+            (StreamContextInner::Tcp(tcp), None) => conn
+                .inner
+                .try_send_data(tcp.rtp_channel_id + 1, compound)
+                .map_err(|e| wrap!(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Polls for the next packet from either the RTSP connection or UDP
+    /// sockets, handling keepalives along the way.
+    fn poll_unvalidated_item(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<StreamItem, Error>>> {
+        loop {
             // First try receiving data on the RTSP connection. Let this starve
             // sending keepalives; if we can't keep up, the server should
             // probably drop us.
@@ -2589,10 +2687,7 @@ impl Session<Playing> {
                             msg.body_pos,
                             d.body_len,
                         )? {
-                            match self.as_mut().validate_item(item)? {
-                                Some(v) => return Poll::Ready(Some(Ok(v))),
-                                None => continue,
-                            }
+                            return Poll::Ready(Some(Ok(item)));
                         }
                         continue;
                     }
@@ -2624,10 +2719,7 @@ impl Session<Playing> {
             if self.0.flags & (SessionFlag::UdpStreams as u8) != 0
                 && let Poll::Ready(Some(result)) = self.as_mut().poll_udp(cx)
             {
-                match self.as_mut().validate_item(result?)? {
-                    Some(v) => return Poll::Ready(Some(Ok(v))),
-                    None => continue,
-                }
+                return Poll::Ready(Some(result));
             }
 
             // Then check if it's time for a new keepalive.
@@ -2647,6 +2739,14 @@ impl Session<Playing> {
                     Poll::Ready(Err(e)) => return Poll::Ready(Some(Err(Error(Arc::new(e))))),
                     Poll::Pending => {}
                 }
+            }
+
+            // Likewise what is left of RTCP.
+            if self.0.conn.as_ref().unwrap().inner.has_unsent()
+                && let Poll::Ready(Err(e)) =
+                    self.0.conn.as_mut().unwrap().inner.poll_flush_unpin(cx)
+            {
+                return Poll::Ready(Some(Err(Error(Arc::new(e)))));
             }
 
             // Nothing to do. The poll calls above have already registered cx as necessary.

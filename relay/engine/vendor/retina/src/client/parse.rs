@@ -535,26 +535,19 @@ pub(crate) fn parse_setup(response: &crate::rtsp::msg::Response) -> Result<Setup
             id: session_str.into(),
             timeout_sec: 60, // default
         },
-        Some((id, timeout_str)) => {
-            if let Some(v) = timeout_str.trim().strip_prefix("timeout=") {
-                let timeout_sec =
-                    u32::from_str_radix(v, 10).map_err(|_| format!("Unparseable timeout {v}"))?;
-
-                if timeout_sec == 0 {
-                    // This would make Retina send keepalives at an absurd rate; reject.
-                    return Err(format!(
-                        "Invalid timeout=0 in Session header {:?}",
-                        session_str
-                    ));
-                }
-                SessionHeader {
-                    id: id.into(),
-                    timeout_sec,
-                }
-            } else {
-                return Err(format!("Unparseable Session header {:?}", session_str));
-            }
-        }
+        Some((id, params)) => SessionHeader {
+            id: id.trim_end().into(),
+            // Some servers add parameters of their own, or write this one in
+            // another case. Ignore a timeout that makes no sense: 0 would make
+            // Retina send keepalives at an absurd rate.
+            timeout_sec: params
+                .split(';')
+                .filter_map(|p| p.trim().split_once('='))
+                .find(|(k, _)| k.eq_ignore_ascii_case("timeout"))
+                .and_then(|(_, v)| u32::from_str_radix(v.trim(), 10).ok())
+                .filter(|&v| v > 0)
+                .unwrap_or(60),
+        },
     };
     let transport = response
         .headers
