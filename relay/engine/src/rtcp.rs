@@ -1,5 +1,5 @@
 //! RTCP (RFC 3550) with the feedback that browsers send (RFC 4585, RFC 5104, REMB). The viewer reads what its
-//! `srtp::Receiver` opened, and writes sender reports and BYE.
+//! `srtp::Receiver` opened, and writes sender reports and BYE; a pull reads the camera's and writes receiver reports.
 
 #![cfg_attr(
     not(test),
@@ -299,12 +299,42 @@ pub fn sender_report(info: &SenderInfo, cname: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&info.rtp_timestamp.to_be_bytes());
     out.extend_from_slice(&info.packets.to_be_bytes());
     out.extend_from_slice(&info.octets.to_be_bytes());
+    source_description(info.ssrc, cname, out);
+}
 
-    // SSRC, then an item of type 1, its length, its text; at least one zero, up to a whole word.
+/// Appends a compound packet: RR with the blocks of `ReportBlock`, at most 31, and SDES with the CNAME, cut at 255 bytes.
+pub fn receiver_report(ssrc: u32, blocks: &[ReportBlock], cname: &str, out: &mut Vec<u8>) {
+    let blocks = blocks.get(..31).unwrap_or(blocks);
+    let words = 1 + blocks.len() * REPORT_BLOCK / 4;
+    header(
+        packet_type::RECEIVER_REPORT,
+        blocks.len() as u8,
+        words as u16,
+        out,
+    );
+    out.extend_from_slice(&ssrc.to_be_bytes());
+    for block in blocks {
+        let lost = u32::from(block.fraction_lost) << 24 | block.cumulative_lost as u32 & 0xff_ffff;
+        for word in [
+            block.ssrc,
+            lost,
+            block.highest_sequence,
+            block.jitter,
+            block.last_sr,
+            block.delay_since_last_sr,
+        ] {
+            out.extend_from_slice(&word.to_be_bytes());
+        }
+    }
+    source_description(ssrc, cname, out);
+}
+
+/// SSRC, then an item of type 1, its length, its text; at least one zero, up to a whole word.
+fn source_description(ssrc: u32, cname: &str, out: &mut Vec<u8>) {
     let cname = cname.as_bytes().get(..255).unwrap_or(cname.as_bytes());
     let words = (4 + 2 + cname.len() + 1).div_ceil(4);
     header(packet_type::SOURCE_DESCRIPTION, 1, words as u16, out);
-    out.extend_from_slice(&info.ssrc.to_be_bytes());
+    out.extend_from_slice(&ssrc.to_be_bytes());
     out.extend_from_slice(&[1, cname.len() as u8]);
     out.extend_from_slice(cname);
     out.extend(std::iter::repeat_n(0, words * 4 - (4 + 2 + cname.len())));

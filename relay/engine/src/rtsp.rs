@@ -2,6 +2,12 @@
 //!
 //! Runs as a task on the engine's thread. Waiting and trying again is the caller's: a pull never reconnects.
 
+pub mod clock;
+pub mod depacketize;
+pub mod reception;
+pub mod reorder;
+pub mod rtp;
+
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
