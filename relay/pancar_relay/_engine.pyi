@@ -75,8 +75,7 @@ class PullEnded:
     def pull(self) -> int: ...
     @property
     def fault(self) -> str:
-        """The cause: Unreachable, Refused, Timeout, Unauthorized, NotFound, SessionLimit, NoVideo, UnsupportedCodec,
-        BFrames, Stalled, Disconnected or ProtocolError."""
+        """The cause, as `ingest.faults` names it."""
     @property
     def detail(self) -> str:
         """For a log: what was seen. Never holds a credential."""
@@ -186,13 +185,14 @@ class Engine:
         *,
         username: str | None = None,
         password: str | None = None,
-        transport: str = "tcp",
+        transport: str = "auto",
         connect_timeout: float = 10.0,
         stall_timeout: float = 5.0,
     ) -> int:
         """Starts one RTSP session that feeds the stream, ending an earlier one of that stream first; returns the
-        pull's id. Its outcome comes as PullStarted, later PullEnded. Raises ValueError for a URL that is not
-        rtsp:// or holds user info."""
+        pull's id. Its outcome comes as PullStarted, later PullEnded: within `connect_timeout` seconds for the first
+        picture, `stall_timeout` for each further one. `transport` is "tcp", "udp" (or TCP, where the camera refuses
+        that), or "auto" (TCP, or UDP). Raises ValueError for a URL that is not rtsp:// or holds user info."""
     def stop_pull(self, stream: int) -> None:
         """Ends the stream's pull with TEARDOWN and without a PullEnded; its viewers stay."""
     def add_viewer(

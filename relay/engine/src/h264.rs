@@ -8,9 +8,11 @@
 )]
 
 use std::fmt;
+use std::ops::Range;
 
-use h264_reader::nal::sps::SeqParameterSet;
+use h264_reader::nal::sps::{PicOrderCntType, SeqParameterSet};
 use h264_reader::rbsp::BitReader;
+use memchr::memmem;
 
 /// NAL unit types (ITU-T H.264, table 7-1).
 pub mod nal_type {
@@ -66,6 +68,31 @@ impl<'a> Iterator for AvccNals<'a> {
         }
         None
     }
+}
+
+const START_CODE: [u8; 3] = [0, 0, 1];
+
+/// Iterates over NAL units with start codes between (ITU-T H.264, annex B), without empty ones and without zeros behind
+/// them, as where in `bytes` each lies. A single NAL unit is one: none holds a start code, and none ends with zero.
+pub fn spans_annex_b(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut from = Some(0);
+    std::iter::from_fn(move || {
+        loop {
+            let start = from?;
+            let rest = bytes.get(start..)?;
+            let found = memmem::find(rest, &START_CODE);
+            from = found.map(|at| start + at + START_CODE.len());
+            let span = rest.get(..found.unwrap_or(rest.len()))?;
+            if let Some(last) = span.iter().rposition(|&byte| byte != 0) {
+                return Some(start..start + last + 1);
+            }
+        }
+    })
+}
+
+/// The NAL units of `spans_annex_b`.
+pub fn nals_annex_b(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    spans_annex_b(bytes).filter_map(|span| bytes.get(span))
 }
 
 /// The type of a NAL unit; None where it is empty.
@@ -139,6 +166,8 @@ pub struct Sps {
     pub height: u32,
     /// Frames a second from the VUI, where it holds timing that makes sense.
     pub fps: Option<f64>,
+    /// Whether it leaves room for pictures that are shown in another order than they are sent: B-frames.
+    pub may_reorder: bool,
 }
 
 /// A sequence parameter set that cannot be read or describes no sensible picture.
@@ -188,8 +217,64 @@ impl Sps {
             width,
             height,
             fps: sps.fps().filter(|&fps| fps > 0.0 && fps <= Self::MAX_FPS),
+            may_reorder: may_reorder(&sps),
         })
     }
+}
+
+fn may_reorder(sps: &SeqParameterSet) -> bool {
+    const BASELINE: u8 = 66;
+    let restrictions = sps
+        .vui_parameters
+        .as_ref()
+        .and_then(|vui| vui.bitstream_restrictions.as_ref());
+    u8::from(sps.profile_idc) != BASELINE
+        && sps.max_num_ref_frames > 1
+        && !matches!(sps.pic_order_cnt, PicOrderCntType::TypeTwo)
+        && restrictions.is_none_or(|restrictions| restrictions.max_num_reorder_frames > 0)
+}
+
+/// Identifiers that a parameter set begins with (ITU-T H.264, 7.3.2.1.1 and 7.3.2.2); None where the NAL unit is
+/// neither or too short.
+pub fn parameter_set_id(nal: &[u8]) -> Option<ParameterSetId> {
+    match nal_type(nal)? {
+        nal_type::SPS => {
+            // Past profile_idc, constraint flags and level_idc, which emulation prevention does not reach.
+            let id = Bits::of(unescape(nal.get(4..)?)).ue()?;
+            (id < 32).then_some(ParameterSetId::Sps(id as u8))
+        }
+        nal_type::PPS => {
+            let mut bits = Bits::of(unescape(nal.get(1..)?));
+            let (pps, sps) = (bits.ue()?, bits.ue()?);
+            (pps < 256 && sps < 32).then_some(ParameterSetId::Pps {
+                pps: pps as u8,
+                sps: sps as u8,
+            })
+        }
+        _ => None,
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ParameterSetId {
+    Sps(u8),
+    /// With the SPS that it refers to.
+    Pps {
+        pps: u8,
+        sps: u8,
+    },
+}
+
+/// The picture parameter set that a slice refers to (ITU-T H.264, 7.3.3).
+pub fn pps_of_slice(nal: &[u8]) -> Option<u8> {
+    use nal_type::{IDR, PARTITION_A, SLICE};
+    if !matches!(nal_type(nal)?, SLICE | PARTITION_A | IDR) {
+        return None;
+    }
+    let mut bits = Bits::of(unescape(nal.get(1..)?));
+    let _first_mb_in_slice = bits.ue()?;
+    let _slice_type = bits.ue()?;
+    u8::try_from(bits.ue()?).ok()
 }
 
 /// The RTP payloads of one frame, back to back.

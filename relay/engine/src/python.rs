@@ -115,7 +115,12 @@ fn fault_name(fault: Fault) -> &'static str {
         Fault::SessionLimit => "SessionLimit",
         Fault::NoVideo => "NoVideo",
         Fault::UnsupportedCodec => "UnsupportedCodec",
+        Fault::UnsupportedTransport => "UnsupportedTransport",
         Fault::BFrames => "BFrames",
+        Fault::NoMedia => "NoMedia",
+        Fault::NoKeyFrame => "NoKeyFrame",
+        Fault::NoParameterSets => "NoParameterSets",
+        Fault::PacketLoss => "PacketLoss",
         Fault::Stalled => "Stalled",
         Fault::Disconnected => "Disconnected",
         Fault::ProtocolError => "ProtocolError",
@@ -279,7 +284,7 @@ impl Engine {
         self.0.send(Command::CloseStream(stream));
     }
 
-    #[pyo3(signature = (stream, url, *, username=None, password=None, transport="tcp", connect_timeout=10.0, stall_timeout=5.0))]
+    #[pyo3(signature = (stream, url, *, username=None, password=None, transport="auto", connect_timeout=10.0, stall_timeout=5.0))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of the Python call"
@@ -294,12 +299,13 @@ impl Engine {
         connect_timeout: f64,
         stall_timeout: f64,
     ) -> PyResult<u64> {
-        let udp = match transport {
-            "tcp" => false,
-            "udp" => true,
+        let transport = match transport {
+            "auto" => rtsp::Transport::Auto,
+            "tcp" => rtsp::Transport::Tcp,
+            "udp" => rtsp::Transport::Udp,
             _ => {
                 return Err(PyValueError::new_err(
-                    "transport must be \"tcp\" or \"udp\"",
+                    "transport must be \"auto\", \"tcp\" or \"udp\"",
                 ));
             }
         };
@@ -309,7 +315,7 @@ impl Engine {
             pull,
             url: camera_url(url)?,
             credentials: username.map(|name| (name, password.unwrap_or_default())),
-            udp,
+            transport,
             connect_timeout: positive_seconds("connect_timeout", connect_timeout)?,
             stall_timeout: positive_seconds("stall_timeout", stall_timeout)?,
         }));

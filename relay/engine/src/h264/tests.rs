@@ -87,16 +87,17 @@ fn reads_the_parameter_sets_of_x264() {
     let baseline = "6742c015d90141fb016a0c0c0d4a000003000200000300651e2c5c90";
     let high = "67640028acd940780227e5c05a808080a000007d20001d4c11e30632c0";
     let interlaced = "6764001eacd940b424d80a5060606a5000000300100000030329f1429960";
-    for (sps, profile_level_id, width, height, fps) in [
-        (baseline, [0x42, 0xc0, 0x15], 320, 240, 25.0),
-        (high, [0x64, 0x00, 0x28], 1920, 1080, 30000.0 / 1001.0),
-        (interlaced, [0x64, 0x00, 0x1e], 720, 576, 25.0),
+    for (sps, profile_level_id, width, height, fps, may_reorder) in [
+        (baseline, [0x42, 0xc0, 0x15], 320, 240, 25.0, false),
+        (high, [0x64, 0x00, 0x28], 1920, 1080, 30000.0 / 1001.0, true),
+        (interlaced, [0x64, 0x00, 0x1e], 720, 576, 25.0, true),
     ] {
         let expected = Sps {
             profile_level_id,
             width,
             height,
             fps: Some(fps),
+            may_reorder,
         };
         assert_eq!(Sps::parse(&hex(sps)), Ok(expected.clone()));
         let padded = [hex(sps), vec![0; 3]].concat();

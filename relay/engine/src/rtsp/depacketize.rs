@@ -5,15 +5,12 @@
 //! set, or on every packet; fragments without an end; Annex-B start codes inside one NAL unit; parameter sets under a
 //! timestamp of their own. What is lost is never made up for: an access unit that misses something says so.
 
-use memchr::memmem;
-
 use super::rtp::Header;
 use crate::h264::{self, nal_type};
 
 /// An access unit beyond this, in bytes or NAL units, is dropped as damaged.
 const MAX_BYTES: usize = 4 << 20;
 const MAX_NALS: usize = 4096;
-const START_CODE: [u8; 3] = [0, 0, 1];
 
 /// One access unit.
 #[derive(Clone, Copy)]
@@ -33,7 +30,7 @@ impl<'a> Unit<'a> {
         spans.filter_map(|&(start, end)| data.get(start as usize..end as usize))
     }
 
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.data.len()
     }
 }
@@ -80,7 +77,6 @@ pub struct Depacketizer {
     /// A marker has ended a unit with this timestamp.
     ended: bool,
     markers: Markers,
-    start_code: memmem::Finder<'static>,
     foreign: u64,
 }
 
@@ -91,7 +87,6 @@ impl Default for Depacketizer {
             timestamp: 0,
             ended: false,
             markers: Markers::Unproven,
-            start_code: memmem::Finder::new(&START_CODE),
             foreign: 0,
         }
     }
@@ -195,7 +190,7 @@ impl Depacketizer {
                 }
             }
             1..nal_type::FIRST_OF_RTP => self.whole(payload),
-            0 if payload.starts_with(&START_CODE) || payload.starts_with(&[0, 0, 0, 1]) => {
+            0 if payload.starts_with(&[0, 0, 1]) || payload.starts_with(&[0, 0, 0, 1]) => {
                 self.whole(payload);
             }
             _ => self.foreign += 1,
@@ -243,24 +238,14 @@ impl Depacketizer {
     fn split(&mut self, start: usize) {
         let open = &mut self.open;
         let data = open.data.get(start..).unwrap_or_default();
-        let mut from = 0;
-        let ends = self.start_code.find_iter(data).map(|at| (at, at + 3));
-        for (end, next) in ends.chain([(data.len(), data.len())]) {
-            let span = data.get(from..end).unwrap_or_default();
-            // 7.4.1: the last byte of a NAL unit is not zero.
-            let length = span
-                .iter()
-                .rposition(|&byte| byte != 0)
-                .map_or(0, |at| at + 1);
-            if let Some(&header) = span.get(..length).and_then(<[u8]>::first) {
-                if is_slice(header) && !open.pictured {
-                    open.pictured = true;
-                    open.damaged |= open.doubtful && !is_first(span);
-                }
-                open.nals
-                    .push(((start + from) as u32, (start + from + length) as u32));
+        for span in h264::spans_annex_b(data) {
+            let nal = data.get(span.clone()).unwrap_or_default();
+            if nal.first().is_some_and(|&header| is_slice(header)) && !open.pictured {
+                open.pictured = true;
+                open.damaged |= open.doubtful && !is_first(nal);
             }
-            from = next;
+            open.nals
+                .push(((start + span.start) as u32, (start + span.end) as u32));
         }
     }
 
