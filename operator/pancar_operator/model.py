@@ -129,7 +129,10 @@ class Stream:
     ]
     transport: Annotated[
         Transport,
-        Field(description="How RTP comes from the camera: TCP within the RTSP connection, UDP, or Auto."),
+        Field(
+            description="How RTP comes from the camera: TCP within the RTSP connection; UDP, or TCP where the camera "
+            "refuses it; Auto: TCP, or UDP where the camera refuses it."
+        ),
     ] = Transport.AUTO
 
 

@@ -75,7 +75,9 @@ class PullEnded:
     def pull(self) -> int: ...
     @property
     def fault(self) -> str:
-        """The cause, as `ingest.faults` names it."""
+        """The cause: Unreachable, Refused, Timeout, Unauthorized, NotFound, SessionLimit, NoVideo, UnsupportedCodec,
+        UnsupportedTransport, BFrames, NoMedia, NoKeyFrame, NoParameterSets, PacketLoss, Stalled, Disconnected or
+        ProtocolError."""
     @property
     def detail(self) -> str:
         """For a log: what was seen. Never holds a credential."""

@@ -18,7 +18,7 @@ from pancar_proto.channel import channel
 from pancar_proto.v1 import control_pb2 as pb
 from pancar_proto.v1.control_pb2_grpc import ControlPlaneStub
 
-from pancar_relay.desired import Access, Assignment, CameraKey, Desired, Link, Source
+from pancar_relay.desired import Access, Assignment, CameraKey, Desired, Link, Source, Transport
 from pancar_relay.enrol import Credentials, Enrolment
 from pancar_relay.errors import StaleDesiredError
 from pancar_relay.ingest.bitrates import Bitrates
@@ -41,6 +41,8 @@ PATIENCE = 2.0
 FINISH_TIMEOUT = 1.0
 _KEPT = "desired"
 
+# Anything else is Auto.
+_TRANSPORTS: dict[int, Transport] = {pb.TRANSPORT_TCP: "tcp", pb.TRANSPORT_UDP: "udp"}
 _STATES = {
     State.WAITING: pb.CAMERA_STATE_WAITING,
     State.LIVE: pb.CAMERA_STATE_LIVE,
@@ -458,7 +460,7 @@ def _source(key: CameraKey, message: pb.Source) -> Source:
         raise ValueError(f"camera {key}: its source is no rtsp:// URL without user info")
     return Source(
         url=message.url,
-        transport="udp" if message.transport == pb.TRANSPORT_UDP else "tcp",
+        transport=_TRANSPORTS.get(message.transport, "auto"),
         username=message.username,
         password=message.password,
     )

@@ -6,7 +6,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-Transport = Literal["tcp", "udp"]
+Transport = Literal["auto", "tcp", "udp"]
 
 
 class CameraKey(NamedTuple):
@@ -24,7 +24,7 @@ class Source:
     """Where a camera's stream is pulled from. `url` holds no user info."""
 
     url: str
-    transport: Transport = "tcp"
+    transport: Transport = "auto"
     username: str = ""
     password: str = field(default="", repr=False)
 

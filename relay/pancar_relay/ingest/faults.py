@@ -17,7 +17,12 @@ class Fault(StrEnum):
     SESSION_LIMIT = "SessionLimit"
     NO_VIDEO = "NoVideo"
     UNSUPPORTED_CODEC = "UnsupportedCodec"
+    UNSUPPORTED_TRANSPORT = "UnsupportedTransport"
     B_FRAMES = "BFrames"
+    NO_MEDIA = "NoMedia"
+    NO_KEY_FRAME = "NoKeyFrame"
+    NO_PARAMETER_SETS = "NoParameterSets"
+    PACKET_LOSS = "PacketLoss"
     STALLED = "Stalled"
     DISCONNECTED = "Disconnected"
     PROTOCOL_ERROR = "ProtocolError"
@@ -88,6 +93,31 @@ _DESCRIPTIONS = {
         "The video holds B-frames, which WebRTC cannot show. The camera's keeper mends this: switch B-frames off, or "
         "choose a Baseline profile.",
         PATIENT,
+    ),
+    Fault.UNSUPPORTED_TRANSPORT: Description(
+        "The camera does not send by the transport that source.main.transport asks for. The manifest's author mends "
+        "this: set it to Auto, which takes TCP or UDP, as the camera likes.",
+        PATIENT,
+    ),
+    Fault.NO_MEDIA: Description(
+        "The camera agreed to play, but nothing arrives from it. The network's keeper mends this: over UDP, check for a "
+        "firewall between camera and relay, or set source.main.transport to TCP; else restart the camera.",
+        STEADY,
+    ),
+    Fault.NO_KEY_FRAME: Description(
+        "The video came without a key frame (IDR) for ten seconds, and no player can start without one. The camera's "
+        "keeper mends this: set an I-frame interval of one to four seconds, and switch smart codecs (H.264+) off.",
+        STEADY,
+    ),
+    Fault.NO_PARAMETER_SETS: Description(
+        "The video comes without the parameter sets (SPS, PPS) that tell how to read it, or with broken ones. The "
+        "camera's keeper mends this: restart the camera, update its firmware, and report the model if it lasts.",
+        STEADY,
+    ),
+    Fault.PACKET_LOSS: Description(
+        "So many packets are lost on the way from the camera that no picture comes whole. The network's keeper mends "
+        "this: check cable, radio link and load, or set source.main.transport to TCP.",
+        STEADY,
     ),
     Fault.STALLED: Description(
         "The camera stays connected but sends no more pictures. The relay reconnects by itself; if this lasts, the "
