@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::congestion::Share;
 use crate::demux::{self, Kind};
 use crate::event::{EndReason, Event};
 use crate::h264::Packetized;
 use crate::ice::Ice;
-use crate::media::{Media, Negotiated};
-use crate::pacer;
+use crate::media::{Dropped, Media, Negotiated};
 use crate::rtcp;
 use crate::srtp;
 use crate::stream::{self, Stream};
@@ -37,14 +37,22 @@ pub struct Sent {
     pub packets: u64,
     pub bytes: u64,
     pub resent: u64,
+    pub dropped: Dropped,
+    pub pictures_requested: u64,
+    pub pictures_resent: u64,
 }
 
 impl Sent {
     fn add(&mut self, viewer: &Viewer) {
         let Some(media) = &viewer.media else { return };
-        self.packets += media.counters.packets_sent;
-        self.bytes += media.counters.bytes_sent;
-        self.resent += media.counters.packets_resent;
+        let counters = &media.counters;
+        self.packets += counters.packets_sent;
+        self.bytes += counters.bytes_sent;
+        self.resent += counters.packets_resent;
+        self.dropped.late += counters.dropped.late;
+        self.dropped.thinned += counters.dropped.thinned;
+        self.pictures_requested += counters.pictures_requested;
+        self.pictures_resent += counters.pictures_resent;
     }
 }
 
@@ -77,6 +85,10 @@ pub struct ViewerStats {
     pub stream: u64,
     pub address: Option<SocketAddr>,
     pub counters: crate::media::Counters,
+    /// None before its media has started.
+    pub share: Option<Share>,
+    /// Bits a second at which what waits is sent.
+    pub pace: u64,
 }
 
 pub struct Hub {
@@ -84,9 +96,9 @@ pub struct Hub {
     viewers: HashMap<u64, Viewer>,
     by_ufrag: HashMap<Box<str>, u64>,
     by_address: HashMap<SocketAddr, u64>,
-    /// Viewers that catch up from the cache.
-    bursting: Vec<u64>,
-    next_burst: Option<Instant>,
+    /// Viewers for whom something waits.
+    behind: Vec<u64>,
+    next_catch_up: Option<Instant>,
     next_sweep: Instant,
     /// An instant and the NTP time it stands for.
     epoch: (Instant, u64),
@@ -103,8 +115,8 @@ impl Hub {
             viewers: HashMap::new(),
             by_ufrag: HashMap::new(),
             by_address: HashMap::new(),
-            bursting: Vec::new(),
-            next_burst: None,
+            behind: Vec::new(),
+            next_catch_up: None,
             next_sweep: now + SWEEP,
             epoch: (now, ntp),
             events: Vec::new(),
@@ -123,7 +135,7 @@ impl Hub {
 
     /// When `timeout` is due at the latest.
     pub fn deadline(&self) -> Instant {
-        self.next_burst
+        self.next_catch_up
             .map_or(self.next_sweep, |at| at.min(self.next_sweep))
     }
 
@@ -174,15 +186,21 @@ impl Hub {
             return;
         }
         watched.stream.counters.bytes += frame.bytes;
-        let frame = watched
+        watched
             .stream
             .push(frame.packets, frame.timestamp, frame.key, now);
-        for viewer in &watched.viewers {
-            let Some(viewer) = self.viewers.get_mut(viewer) else {
+        for id in &watched.viewers {
+            let Some(viewer) = self.viewers.get_mut(id) else {
                 continue;
             };
             if let (Some(media), Some(to)) = (viewer.media.as_mut(), viewer.ice.selected()) {
-                media.frame(frame, to, out);
+                let behind = media.behind();
+                media.frame(&watched.stream, to, now, out);
+                if media.behind() && !behind {
+                    self.behind.push(*id);
+                    let due = now + media.wait();
+                    self.next_catch_up = Some(self.next_catch_up.map_or(due, |at| at.min(due)));
+                }
             }
         }
     }
@@ -276,15 +294,16 @@ impl Hub {
             now,
         );
         viewer.start(media, start.last_flight, start.close_notify);
-        self.bursting.push(id);
-        self.burst(now, out);
+        self.behind.push(id);
+        self.catch_up(now, out);
         Ok(())
     }
 
-    /// Brings those that catch up further.
-    fn burst<T: Transmit>(&mut self, now: Instant, out: &mut T) {
+    /// Brings those that are behind further.
+    fn catch_up<T: Transmit>(&mut self, now: Instant, out: &mut T) {
         let (viewers, streams) = (&mut self.viewers, &self.streams);
-        self.bursting.retain(|id| {
+        let mut next = None;
+        self.behind.retain(|id| {
             let Some(viewer) = viewers.get_mut(id) else {
                 return false;
             };
@@ -295,17 +314,22 @@ impl Hub {
                 return false;
             };
             if let Some(to) = viewer.ice.selected() {
-                media.burst(&watched.stream, to, now, out);
+                media.catch_up(&watched.stream, to, now, out);
             }
-            media.bursting()
+            let behind = media.behind();
+            if behind {
+                let due = now + media.wait();
+                next = Some(next.map_or(due, |at: Instant| at.min(due)));
+            }
+            behind
         });
-        self.next_burst = (!self.bursting.is_empty()).then(|| now + pacer::TICK);
+        self.next_catch_up = next;
     }
 
-    /// What `deadline` was about: bursts, reports, expiry.
+    /// What `deadline` was about: what waits, reports, expiry.
     pub fn timeout<T: Transmit>(&mut self, now: Instant, out: &mut T) {
-        if self.next_burst.is_some_and(|at| at <= now) {
-            self.burst(now, out);
+        if self.next_catch_up.is_some_and(|at| at <= now) {
+            self.catch_up(now, out);
         }
         if self.next_sweep > now {
             return;
@@ -447,9 +471,18 @@ impl Hub {
                 rtcp::Packet::ReceiverReport { blocks, .. }
                 | rtcp::Packet::SenderReport { blocks, .. } => {
                     for block in blocks.filter(|b| b.ssrc == ssrc) {
-                        media.reported(&block, ntp_middle);
+                        media.reported(&block, stream, ntp_middle, now);
                     }
                 }
+                rtcp::Packet::Pli { media_ssrc } if media_ssrc == ssrc => {
+                    media.request_picture(None, now);
+                }
+                rtcp::Packet::Fir { entries } => {
+                    for entry in entries.filter(|e| e.ssrc == ssrc) {
+                        media.request_picture(Some(entry.sequence), now);
+                    }
+                }
+                rtcp::Packet::Remb { bitrate } => media.estimated(bitrate, now),
                 _ => {}
             }
         }
@@ -494,6 +527,8 @@ impl Hub {
                 .as_ref()
                 .map(|m| m.counters)
                 .unwrap_or_default(),
+            share: viewer.media.as_ref().map(|m| m.share()),
+            pace: viewer.media.as_ref().map_or(0, |m| m.pace()),
         };
         self.viewers.iter().map(stats).collect()
     }

@@ -2,11 +2,13 @@
 //!
 //! `hub` decides, `engine` moves bytes, this file is the Python face.
 
+pub mod congestion;
 pub mod demux;
 pub mod engine;
 pub mod event;
 pub mod floor;
 pub mod h264;
+pub mod header;
 pub mod hub;
 pub mod ice;
 pub mod media;
@@ -14,7 +16,9 @@ pub mod numbering;
 pub mod pacer;
 #[cfg(feature = "python")]
 mod python;
+pub mod repair;
 pub mod rtcp;
+pub mod rtp;
 pub mod rtsp;
 pub mod socket;
 pub mod srtp;

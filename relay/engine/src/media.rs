@@ -1,31 +1,36 @@
-//! A viewer's media once its keys are there: RTP headers, sealing, the start burst, retransmission, reports.
+//! A viewer's media once its keys are there: what he is sent and when, sealing, retransmission, reports.
 //!
-//! Pure; the hub calls it with the stream it watches and writes what it makes into a [`Transmit`]. Every packet is a
-//! function of (viewer, packet number) alone, header extensions included, so that a resent one is byte-identical.
+//! Pure; the hub calls it with the stream it watches and writes what it makes into a [`Transmit`]. A viewer holds no
+//! packets, only a place in the stream: who is behind has an older one. Every packet is a function of (viewer, sequence
+//! number) alone, header extensions included, so that a resent one is byte-identical.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::numbering::Numbering;
-use crate::pacer::Pacer;
+use crate::congestion::{Congestion, Report, Sendings, Share, USUAL_ROUND_TRIP};
+use crate::numbering::{Numbering, Stamp};
+use crate::pacer::{self, Pacer};
+use crate::repair::{Admission, Repairs};
 use crate::rtcp;
+use crate::rtp::{Content, MAX_PAYLOAD, Rtp};
 use crate::srtp;
 use crate::stream::{CLOCK_RATE, Frame, Start, Stream};
-use crate::transmit::{MAX_MESSAGE, MAX_SEGMENTS, Transmit};
-
-const FIXED_HEADER: usize = 12;
-/// Header with the longest extension we write: 4 bytes of frame, MID of [`MAX_MID`] with its byte, playout-delay.
-pub const MAX_HEADER: usize = FIXED_HEADER + 4 + 1 + MAX_MID + 4 + 3;
-pub const MAX_MID: usize = 8;
-/// The largest RTP payload: sealed packets stay within 1,200 bytes, which every path takes.
-pub const MAX_PAYLOAD: usize = 1200 - MAX_HEADER - 16;
+use crate::transmit::Transmit;
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
-/// Milliseconds within which a browser may hold back pictures to smooth jitter once it is at the live edge.
-const SMOOTHING_MS: u32 = 400;
-/// Packets that one viewer may have resent at once, and per second.
-const RESEND_BURST: f64 = 512.0;
-const RESEND_RATE: f64 = 2_000.0;
+/// Reports in quicker succession tell nothing new.
+const HEARD_INTERVAL: Duration = Duration::from_millis(200);
+/// Who is behind for so long, with pictures of such an age, goes on from the next key frame.
+const PATIENCE: Duration = Duration::from_millis(1500);
+const LATE: Duration = Duration::from_millis(800);
+/// Taken for the round trip until one was measured.
+const LEAST_ROUND_TRIP: Duration = Duration::from_millis(10);
+/// Sequence numbers of one NACK that are looked at.
+const MAX_NACKED: usize = 512;
+/// A request for a picture is answered at most so often, with at most so many bytes, and only where the path carries
+/// them within half a second.
+const PICTURE_INTERVAL: Duration = Duration::from_secs(1);
+const PICTURE_BYTES: u64 = 1 << 20;
 
 /// What negotiation fixed for a viewer.
 pub struct Negotiated {
@@ -36,6 +41,15 @@ pub struct Negotiated {
     pub mid: Option<(u8, String)>,
     /// Header extension id of playout-delay.
     pub playout_delay: Option<u8>,
+    /// What retransmissions go out as; None: as the very packets that were lost.
+    pub rtx: Option<Rtx>,
+}
+
+/// Payload type and source of a retransmission stream (RFC 4588, 8.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Rtx {
+    pub payload_type: u8,
+    pub ssrc: u32,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -46,36 +60,83 @@ pub struct Counters {
     pub nacks: u64,
     pub fraction_lost: f64,
     pub round_trip: Option<Duration>,
+    pub dropped: Dropped,
+    /// PLI and FIR, and how many of them were answered before the next key frame.
+    pub pictures_requested: u64,
+    pub pictures_resent: u64,
+}
+
+/// Frames that a viewer was not sent, by reason.
+#[derive(Default, Clone, Copy)]
+pub struct Dropped {
+    /// They waited for the viewer's network for too long.
+    pub late: u64,
+    /// The network carries key frames only.
+    pub thinned: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reason {
+    Late,
+    Thinned,
+}
+
+impl Dropped {
+    fn add(&mut self, reason: Reason, frames: u64) {
+        match reason {
+            Reason::Late => self.late += frames,
+            Reason::Thinned => self.thinned += frames,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// Waits for an IDR.
-    AwaitKey,
-    /// Catches up from the cache; up to the given packet, then awaits the next IDR, or up to the live edge.
-    Burst {
+    /// Waits for an IDR; where it fell out of the stream before, for a reason.
+    AwaitKey(Option<Reason>),
+    /// Is sent what waits as the pacer lets it, since then: up to the given packet, then awaits the next IDR, or up to
+    /// the live edge.
+    Behind {
+        since: Instant,
         still_until: Option<u64>,
     },
     Live,
 }
 
+/// The latest receiver report, and what had been sent by then.
+struct Heard {
+    at: Instant,
+    highest: u64,
+    packets: u64,
+    bytes: u64,
+}
+
+/// Requests for a picture: PLI (RFC 4585, 6.3.1) and FIR (RFC 5104, 4.3.1).
+#[derive(Default)]
+struct Pictures {
+    wanted: bool,
+    /// The newest FIR's; the same again is a repetition (RFC 5104, 4.3.1.1).
+    command: Option<u8>,
+    answered: Option<Instant>,
+    /// When a key frame last went out.
+    key_sent: Option<Instant>,
+}
+
 pub struct Media {
-    sender: srtp::Sender,
+    rtp: Rtp,
     receiver: srtp::Receiver,
     ssrc: u32,
     cname: Box<str>,
-    /// RTP header with sequence number and timestamp blank.
-    header: Box<[u8]>,
-    /// Where the three bytes of playout-delay lie in `header`.
-    delay_at: Option<usize>,
-    timestamp_offset: u32,
     numbering: Numbering,
     phase: Phase,
     /// Packets before this one carry playout-delay 0/0. Moves once, to a packet that is not sent yet.
     live_from: u64,
     pacer: Pacer,
-    resend_tokens: f64,
-    resend_at: Instant,
+    congestion: Congestion,
+    sendings: Sendings,
+    heard: Heard,
+    repairs: Repairs,
+    pictures: Pictures,
     next_report: Instant,
     octets: u32,
     pub counters: Counters,
@@ -91,96 +152,239 @@ impl Media {
         stream: &Stream,
         now: Instant,
     ) -> Self {
-        let (phase, first) = match stream.start() {
-            Start::Gop(first) => (Phase::Burst { still_until: None }, first),
-            Start::Still(first, end) => (
-                Phase::Burst {
-                    still_until: Some(end),
-                },
-                first,
-            ),
-            Start::Nothing => (Phase::AwaitKey, stream.next()),
+        let behind = |still_until| Phase::Behind {
+            since: now,
+            still_until,
         };
-        let (header, delay_at) = header(negotiated);
+        let (phase, first) = match stream.start() {
+            Start::Gop(first) => (behind(None), first),
+            Start::Still(first, end) => (behind(Some(end)), first),
+            Start::Nothing => (Phase::AwaitKey(None), stream.next()),
+        };
+        let numbering = Numbering::new(random.0, first);
         Self {
-            sender,
+            rtp: Rtp::new(negotiated, sender, random.1),
             receiver,
             ssrc: negotiated.ssrc,
             cname: negotiated.cname.as_str().into(),
-            header,
-            delay_at,
-            timestamp_offset: random.1,
-            numbering: Numbering::new(random.0, first),
+            heard: Heard {
+                at: now,
+                highest: numbering.next_seq(),
+                packets: 0,
+                bytes: 0,
+            },
+            numbering,
             phase,
             live_from: u64::MAX,
             pacer: Pacer::new(now),
-            resend_tokens: RESEND_BURST,
-            resend_at: now,
+            congestion: Congestion::default(),
+            sendings: Sendings::new(now),
+            repairs: Repairs::new(now),
+            pictures: Pictures {
+                key_sent: Some(now),
+                ..Pictures::default()
+            },
             next_report: now,
             octets: 0,
             counters: Counters::default(),
         }
     }
 
-    pub fn bursting(&self) -> bool {
-        matches!(self.phase, Phase::Burst { .. })
+    /// Whether something waits for him, and `catch_up` is to be called.
+    pub fn behind(&self) -> bool {
+        matches!(self.phase, Phase::Behind { .. })
+    }
+
+    /// How long after its last call `catch_up` has nothing to do.
+    pub fn wait(&self) -> Duration {
+        self.pacer.wait().max(pacer::TICK)
     }
 
     pub fn next_report(&self) -> Instant {
         self.next_report
     }
 
-    /// The stream's newest frame, to a viewer at the live edge.
-    pub fn frame<T: Transmit>(&mut self, frame: &Frame, to: SocketAddr, out: &mut T) {
-        match self.phase {
-            Phase::Live => {}
-            Phase::AwaitKey if frame.key => self.go_live(frame.first),
-            Phase::AwaitKey | Phase::Burst { .. } => return,
-        }
-        self.numbering.skip_to(frame.first);
-        self.send(frame, frame.end(), to, out);
+    pub fn share(&self) -> Share {
+        self.congestion.share()
     }
 
-    fn go_live(&mut self, from: u64) {
-        self.phase = Phase::Live;
-        self.live_from = self.live_from.min(from);
+    /// Bits a second at which what waits is sent.
+    pub fn pace(&self) -> u64 {
+        self.pacer.rate()
     }
 
-    /// Goes on with the start burst as far as the pacer lets it.
-    pub fn burst<T: Transmit>(
+    /// The stream's newest frame, which everybody at the live edge gets now, or as soon as his pace allows.
+    pub fn frame<T: Transmit>(
         &mut self,
         stream: &Stream,
         to: SocketAddr,
         now: Instant,
         out: &mut T,
     ) {
-        while let Phase::Burst { still_until } = self.phase {
-            let next = self.numbering.next_packet();
-            if still_until.is_some_and(|end| next >= end) {
-                self.phase = Phase::AwaitKey;
+        let Some(frame) = stream.newest() else { return };
+        match self.phase {
+            Phase::Behind { .. } => return,
+            _ if frame.key => {
+                self.pictures.wanted = false;
+                self.pictures.key_sent = Some(now);
+                self.numbering.skip_to(frame.first);
+            }
+            Phase::AwaitKey(reason) => {
+                if let Some(reason) = reason {
+                    self.counters.dropped.add(reason, 1);
+                }
                 return;
             }
-            if next >= stream.next() {
-                self.go_live(next);
+            Phase::Live if self.share() == Share::KeyFrames => {
+                self.counters.dropped.add(Reason::Thinned, 1);
+                self.phase = Phase::AwaitKey(Some(Reason::Thinned));
                 return;
             }
-            let Some(frame) = stream.frame_of(next) else {
-                // The cache moved on faster than the burst.
-                self.phase = Phase::AwaitKey;
-                return;
+            Phase::Live if self.pictures.wanted => self.send_gop_again(stream, frame, now),
+            Phase::Live => {}
+        }
+        self.live_from = self.live_from.min(frame.first);
+        let at_edge = self.numbering.next_packet() == frame.first;
+        if at_edge && self.pacer.grant(now) >= frame.byte_len() {
+            self.phase = Phase::Live;
+            self.send(frame, frame.end(), to, now, out);
+        } else {
+            self.phase = Phase::Behind {
+                since: now,
+                still_until: None,
             };
-            let allowance = self.pacer.allowance(now);
-            if allowance <= 0 {
-                return;
-            }
-            let packets = (allowance as u64).div_ceil(MAX_PAYLOAD as u64);
-            self.send(frame, frame.end().min(next + packets), to, out);
+            self.catch_up(stream, to, now, out);
         }
     }
 
+    /// Goes on with what waits as far as the pacer lets it.
+    pub fn catch_up<T: Transmit>(
+        &mut self,
+        stream: &Stream,
+        to: SocketAddr,
+        now: Instant,
+        out: &mut T,
+    ) {
+        while let Phase::Behind { since, still_until } = self.phase {
+            let next = self.numbering.next_packet();
+            if still_until.is_some_and(|end| next >= end) {
+                self.phase = Phase::AwaitKey(None);
+                return;
+            }
+            if next >= stream.next() {
+                self.phase = Phase::Live;
+                self.live_from = self.live_from.min(next);
+                return;
+            }
+            // None: the cache moved on faster than the viewer.
+            let frame = stream.frame_of(next);
+            match self.obstacle(frame, next, since, now) {
+                Some(reason) => self.fall_out(stream, reason, now),
+                None => {
+                    let granted = self.pacer.grant(now);
+                    let Some(frame) = frame.filter(|_| granted > 0) else {
+                        return;
+                    };
+                    let packets = granted.div_ceil(MAX_PAYLOAD) as u64;
+                    self.send(frame, frame.end().min(next + packets), to, now, out);
+                }
+            }
+        }
+    }
+
+    /// Why a frame is not to be sent any more; a frame once begun is sent as a whole.
+    fn obstacle(
+        &self,
+        frame: Option<&Frame>,
+        next: u64,
+        since: Instant,
+        now: Instant,
+    ) -> Option<Reason> {
+        let Some(frame) = frame else {
+            return Some(Reason::Late);
+        };
+        if next != frame.first {
+            return None;
+        }
+        if self.share() == Share::KeyFrames && !frame.key {
+            return Some(Reason::Thinned);
+        }
+        let patient = now.saturating_duration_since(since) < PATIENCE
+            || now.saturating_duration_since(frame.arrived) < LATE;
+        (!patient).then_some(Reason::Late)
+    }
+
+    /// Leaves out what lies before the newest key frame, or the next.
+    fn fall_out(&mut self, stream: &Stream, reason: Reason, now: Instant) {
+        if reason == Reason::Late && self.share() == Share::Everything {
+            self.congestion.late(now);
+        }
+        let next = self.numbering.next_packet();
+        let (until, phase) = match stream.start() {
+            Start::Gop(key) if key > next => {
+                self.numbering.skip_to(key);
+                let still_until = None;
+                (
+                    key,
+                    Phase::Behind {
+                        since: now,
+                        still_until,
+                    },
+                )
+            }
+            _ => (stream.next(), Phase::AwaitKey(Some(reason))),
+        };
+        self.counters
+            .dropped
+            .add(reason, stream.frames_between(next, until));
+        self.phase = phase;
+    }
+
+    /// Answers a request for a picture before `frame`, the newest: with the GOP so far, under new sequence numbers, its
+    /// timestamps after the newest that was sent and before the frame's, since renderers drop what runs backwards. The
+    /// decoder is then where the frame finds it as if nothing had been lost.
+    fn send_gop_again(&mut self, stream: &Stream, frame: &Frame, now: Instant) {
+        let recently = |at: Instant| now.saturating_duration_since(at) < PICTURE_INTERVAL;
+        let budget = PICTURE_BYTES.min(self.pacer.rate() / 16);
+        if self.pictures.answered.is_some_and(recently)
+            || self.congestion.queueing()
+            || stream.gop_len() as u64 > budget
+        {
+            return;
+        }
+        let Start::Gop(key) = stream.start() else {
+            return;
+        };
+        let (Some(idr), Some(sent)) = (stream.frame_of(key), stream.second_newest()) else {
+            return;
+        };
+        let count = frame.ordinal - idr.ordinal;
+        let Some(stamp) = Stamp::between(idr.ordinal, count, sent.timestamp, frame.timestamp)
+        else {
+            return;
+        };
+        self.numbering.again(key, frame.first, stamp);
+        self.pictures = Pictures {
+            wanted: false,
+            answered: Some(now),
+            key_sent: Some(now),
+            ..self.pictures
+        };
+        self.counters.pictures_resent += 1;
+    }
+
     /// Sends the packets of `frame` from the next one up to `end`.
-    fn send<T: Transmit>(&mut self, frame: &Frame, end: u64, to: SocketAddr, out: &mut T) {
-        let extra = self.header.len() + self.sender.profile().rtp_overhead();
+    fn send<T: Transmit>(
+        &mut self,
+        frame: &Frame,
+        end: u64,
+        to: SocketAddr,
+        now: Instant,
+        out: &mut T,
+    ) {
+        let extra = self.rtp.overhead();
+        let stamp = self.numbering.stamp();
+        self.sendings.mark(self.numbering.next_seq(), now);
         while self.numbering.next_packet() < end {
             let run = frame.run(self.numbering.next_packet(), end, extra);
             let mut room = out.message(to, run.segment, run.len);
@@ -188,10 +392,13 @@ impl Media {
                 let (chunk, rest) = room.split_at_mut(run.segment.min(room.len()));
                 let number = self.numbering.next_packet();
                 let seq = self.numbering.take();
-                self.write(frame, number, seq, chunk);
+                if let Some(content) = Content::of(frame, number, stamp, self.live_from) {
+                    self.rtp.write(&content, seq, chunk);
+                }
                 room = rest;
             }
             self.pacer.spend(run.len);
+            self.repairs.sent(run.packets);
             self.counters.packets_sent += run.packets;
             self.counters.bytes_sent += run.len as u64;
             self.octets = self
@@ -200,26 +407,7 @@ impl Media {
         }
     }
 
-    /// Writes and seals one packet into `chunk`, which has exactly its sealed size.
-    fn write(&self, frame: &Frame, number: u64, seq: u64, chunk: &mut [u8]) {
-        let Some(packet) = frame.packet(number) else {
-            return;
-        };
-        let header_len = self.header.len();
-        let timestamp = (packet.timestamp as u32).wrapping_add(self.timestamp_offset);
-        let (header, body) = chunk.split_at_mut(header_len);
-        header.copy_from_slice(&self.header);
-        header[1] |= u8::from(packet.marker) << 7;
-        header[2..4].copy_from_slice(&(seq as u16).to_be_bytes());
-        header[4..8].copy_from_slice(&timestamp.to_be_bytes());
-        if let Some(at) = self.delay_at.filter(|_| number >= self.live_from) {
-            header[at..at + 3].copy_from_slice(&playout_delay(0, SMOOTHING_MS));
-        }
-        body[..packet.payload.len()].copy_from_slice(packet.payload);
-        self.sender.seal_rtp(chunk, header_len, (seq >> 16) as u32);
-    }
-
-    /// Answers NACKed sequence numbers (RFC 4585, 6.2.1) with the very packets that were lost.
+    /// Answers NACKed sequence numbers (RFC 4585, 6.2.1) with the very packets that were lost, or with what they held.
     pub fn resend<T: Transmit>(
         &mut self,
         lost: impl Iterator<Item = u16>,
@@ -228,36 +416,75 @@ impl Media {
         now: Instant,
         out: &mut T,
     ) {
-        let elapsed = now.saturating_duration_since(self.resend_at).as_secs_f64();
-        self.resend_at = now;
-        self.resend_tokens = (self.resend_tokens + elapsed * RESEND_RATE).min(RESEND_BURST);
         self.counters.nacks += 1;
-        for seq in lost {
-            if self.resend_tokens < 1.0 {
-                return;
+        let round_trip = self
+            .counters
+            .round_trip
+            .unwrap_or_default()
+            .max(LEAST_ROUND_TRIP);
+        let mut new = 0;
+        for seq in lost.take(MAX_NACKED) {
+            let Some(sent) = self.numbering.resolve(seq) else {
+                continue;
+            };
+            let Some(frame) = stream.frame_of(sent.packet) else {
+                continue;
+            };
+            // What the network did not carry is not needed any more once it is sent key frames only.
+            if self.share() == Share::KeyFrames && !frame.key {
+                continue;
             }
-            let Some((number, whole)) = self.numbering.resolve(seq) else {
-                continue;
-            };
-            let Some(frame) = stream.frame_of(number) else {
-                continue;
-            };
-            let Some(packet) = frame.packet(number) else {
-                continue;
-            };
-            let len =
-                self.header.len() + packet.payload.len() + self.sender.profile().rtp_overhead();
-            self.write(frame, number, whole, out.message(to, len, len));
-            self.resend_tokens -= 1.0;
+            // Paced like all else, but first: new pictures wait until the debt is paid.
+            if self.pacer.indebted(now) {
+                break;
+            }
+            match self.repairs.admit(seq, round_trip, now) {
+                Admission::First => new += 1,
+                Admission::Again => {}
+                Admission::UnderWay => continue,
+                Admission::Beyond => break,
+            }
+            let content = Content::of(frame, sent.packet, sent.stamp, self.live_from);
+            let Some(content) = content else { continue };
+            let len = self.rtp.resent_len(&content);
+            self.rtp
+                .resend(&content, sent.seq, out.message(to, len, len));
+            self.pacer.spend(len);
             self.counters.packets_resent += 1;
         }
+        if new > 0 {
+            let sent = self.counters.packets_sent;
+            self.congestion.nacked(new, sent, stream.key_len(), now);
+            self.pacer.set_rate(self.congestion.rate(), now);
+        }
+    }
+
+    /// The receiver lost its picture and says so with PLI, or with FIR under a command number.
+    pub fn request_picture(&mut self, command: Option<u8>, now: Instant) {
+        if command.is_some() && command == self.pictures.command {
+            return;
+        }
+        self.pictures.command = command.or(self.pictures.command);
+        self.counters.pictures_requested += 1;
+        // Asked before the newest key frame could have come.
+        let round_trip = self.counters.round_trip.unwrap_or(USUAL_ROUND_TRIP);
+        let crossed = |at: Instant| now.saturating_duration_since(at) < round_trip;
+        if !self.pictures.key_sent.is_some_and(crossed) {
+            self.pictures.wanted = true;
+        }
+    }
+
+    /// The receiver's estimate of the bandwidth, in bits a second.
+    pub fn estimated(&mut self, bitrate: u64, now: Instant) {
+        self.congestion.estimated(bitrate);
+        self.pacer.set_rate(self.congestion.rate(), now);
     }
 
     /// A sealed sender report (RFC 3550, 6.4.1) that ties the RTP clock to the wall clock; None before the first packet.
     pub fn report(&mut self, stream: &Stream, ntp: u64, now: Instant) -> Option<Vec<u8>> {
         self.next_report = now + REPORT_INTERVAL;
         let mut packet = self.plain_report(stream, ntp, now)?;
-        self.sender.seal_rtcp(&mut packet).ok()?;
+        self.rtp.seal_rtcp(&mut packet).ok()?;
         Some(packet)
     }
 
@@ -265,7 +492,7 @@ impl Media {
     pub fn bye(&mut self, stream: &Stream, ntp: u64, now: Instant) -> Option<Vec<u8>> {
         let mut packet = self.plain_report(stream, ntp, now)?;
         rtcp::bye(self.ssrc, &mut packet);
-        self.sender.seal_rtcp(&mut packet).ok()?;
+        self.rtp.seal_rtcp(&mut packet).ok()?;
         Some(packet)
     }
 
@@ -276,7 +503,7 @@ impl Media {
         let info = rtcp::SenderInfo {
             ssrc: self.ssrc,
             ntp,
-            rtp_timestamp: ((newest.timestamp + since) as u32).wrapping_add(self.timestamp_offset),
+            rtp_timestamp: self.rtp.timestamp(newest.timestamp + since),
             packets: self.counters.packets_sent as u32,
             octets: self.octets,
         };
@@ -286,7 +513,13 @@ impl Media {
     }
 
     /// Takes the receiver's view of the path from its report block on us; `ntp` is the middle 32 bits of now.
-    pub fn reported(&mut self, block: &rtcp::ReportBlock, ntp_middle: u32) {
+    pub fn reported(
+        &mut self,
+        block: &rtcp::ReportBlock,
+        stream: &Stream,
+        ntp_middle: u32,
+        now: Instant,
+    ) {
         self.counters.fraction_lost = f64::from(block.fraction_lost) / 256.0;
         if block.last_sr != 0 {
             // RFC 3550, 6.4.1: A - LSR - DLSR, in 1/65536 s.
@@ -299,6 +532,42 @@ impl Media {
                 ));
             }
         }
+        let since = now.saturating_duration_since(self.heard.at);
+        let Some(highest) = self.numbering.whole(block.highest_sequence as u16) else {
+            return;
+        };
+        if since < HEARD_INTERVAL {
+            return;
+        }
+        let lost = self.counters.fraction_lost;
+        let (packets, bytes) = (self.counters.packets_sent, self.counters.bytes_sent);
+        let size = match packets - self.heard.packets {
+            0 => bytes / packets.max(1),
+            sent => (bytes - self.heard.bytes) / sent,
+        };
+        let arrived = highest.saturating_sub(self.heard.highest) as f64 * (1.0 - lost);
+        let round_trip = self.counters.round_trip.unwrap_or_default();
+        let key_arrived = self
+            .pictures
+            .key_sent
+            .is_some_and(|at| (self.heard.at..now).contains(&(at + round_trip)));
+        let missing = Some(highest + 1).filter(|seq| *seq < self.numbering.next_seq());
+        let report = Report {
+            lost,
+            delivered: (arrived * size as f64 * 8.0 / since.as_secs_f64()) as u64,
+            lag: missing.map_or(Duration::ZERO, |seq| self.sendings.age(seq, now)),
+            round_trip: self.counters.round_trip,
+            key_frame: stream.key_len(),
+            paced: self.behind() || key_arrived,
+        };
+        self.congestion.report(&report, packets, now);
+        self.pacer.set_rate(self.congestion.rate(), now);
+        self.heard = Heard {
+            at: now,
+            highest,
+            packets,
+            bytes,
+        };
     }
 
     pub fn open_rtcp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], srtp::OpenError> {
@@ -308,75 +577,4 @@ impl Media {
     pub fn ssrc(&self) -> u32 {
         self.ssrc
     }
-}
-
-/// Consecutive packets of equal size, the last possibly shorter: one UDP_SEGMENT send.
-struct Run {
-    segment: usize,
-    len: usize,
-    packets: u64,
-}
-
-impl Frame {
-    fn run(&self, first: u64, end: u64, extra: usize) -> Run {
-        let size = |number: u64| self.packet(number).map_or(0, |p| p.payload.len() + extra);
-        let segment = size(first);
-        let mut run = Run {
-            segment,
-            len: segment,
-            packets: 1,
-        };
-        while first + run.packets < end && (run.packets as usize) < MAX_SEGMENTS {
-            let next = size(first + run.packets);
-            if next > segment || run.len + next > MAX_MESSAGE {
-                break;
-            }
-            run.len += next;
-            run.packets += 1;
-            if next < segment {
-                break;
-            }
-        }
-        run
-    }
-}
-
-/// The playout-delay header extension: two fields of 12 bits, in units of 10 ms.
-fn playout_delay(min_ms: u32, max_ms: u32) -> [u8; 3] {
-    let (min, max) = (min_ms / 10, max_ms / 10);
-    [
-        (min >> 4) as u8,
-        ((min & 0xf) << 4 | max >> 8) as u8,
-        max as u8,
-    ]
-}
-
-/// RTP fixed header and one-byte extensions (RFC 8285, 4.2), and where playout-delay's value lies.
-fn header(negotiated: &Negotiated) -> (Box<[u8]>, Option<usize>) {
-    let mut header = vec![0u8; FIXED_HEADER];
-    header[0] = 0x80;
-    header[1] = negotiated.payload_type & 0x7f;
-    header[8..12].copy_from_slice(&negotiated.ssrc.to_be_bytes());
-    let mut delay_at = None;
-    let mut elements = Vec::new();
-    if let Some(id) = negotiated.playout_delay {
-        elements.push(id << 4 | 2);
-        delay_at = Some(FIXED_HEADER + 4 + elements.len());
-        elements.extend_from_slice(&playout_delay(0, 0));
-    }
-    if let Some((id, mid)) = negotiated
-        .mid
-        .as_ref()
-        .filter(|(_, mid)| (1..=MAX_MID).contains(&mid.len()))
-    {
-        elements.push(id << 4 | (mid.len() - 1) as u8);
-        elements.extend_from_slice(mid.as_bytes());
-    }
-    if !elements.is_empty() {
-        elements.resize(elements.len().next_multiple_of(4), 0);
-        header[0] |= 0x10;
-        header.extend_from_slice(&[0xbe, 0xde, 0, (elements.len() / 4) as u8]);
-        header.extend_from_slice(&elements);
-    }
-    (header.into_boxed_slice(), delay_at)
 }

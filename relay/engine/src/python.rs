@@ -12,8 +12,9 @@ use url::Url;
 use crate::engine::{self, Command};
 use crate::event::{EndReason, Event, Fault};
 use crate::floor;
+use crate::header::MAX_MID;
 use crate::hub::Keys;
-use crate::media::{MAX_MID, Negotiated};
+use crate::media::{Negotiated, Rtx};
 use crate::rtsp;
 use crate::srtp::Profile;
 

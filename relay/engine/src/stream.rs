@@ -20,6 +20,8 @@ const MAX_BYTES: usize = 8 << 20;
 /// A packetised frame. `first` is the number of its first packet.
 pub struct Frame {
     pub first: u64,
+    /// Number of the frame in the stream.
+    pub ordinal: u64,
     /// On the stream's own timeline, in units of [`CLOCK_RATE`]; never runs backwards over a reconnect.
     pub timestamp: u64,
     pub key: bool,
@@ -96,6 +98,9 @@ pub struct Stream {
     bytes: usize,
     next: u64,
     key: Option<u64>,
+    /// Bytes of the newest key frame, and of all since it began.
+    key_len: usize,
+    gop_len: usize,
     timeline: Timeline,
     pub counters: Counters,
 }
@@ -133,6 +138,8 @@ impl Stream {
             bytes: 0,
             next: 0,
             key: None,
+            key_len: 0,
+            gop_len: 0,
             timeline: Timeline::default(),
             counters: Counters::default(),
         }
@@ -163,6 +170,7 @@ impl Stream {
         let timestamp = self.timeline.place(source_timestamp, now);
         let frame = Frame {
             first: self.next,
+            ordinal: self.counters.frames,
             timestamp,
             key,
             arrived: now,
@@ -174,8 +182,11 @@ impl Stream {
         if key {
             self.counters.key_frames += 1;
             self.key = Some(frame.first);
+            self.key_len = frame.byte_len();
+            self.gop_len = 0;
             self.still = None;
         }
+        self.gop_len += frame.byte_len();
         self.frames.push_back(frame);
         self.trim(now);
         // The frame just pushed is never trimmed: trim keeps the last one.
@@ -213,6 +224,27 @@ impl Stream {
         self.frames
             .get(after.checked_sub(1)?)
             .filter(|f| number < f.end())
+    }
+
+    /// Bytes of the newest key frame.
+    pub fn key_len(&self) -> usize {
+        self.key_len
+    }
+
+    /// Bytes of the current GOP so far.
+    pub fn gop_len(&self) -> usize {
+        self.gop_len
+    }
+
+    /// The frame before the newest.
+    pub fn second_newest(&self) -> Option<&Frame> {
+        self.frames.get(self.frames.len().checked_sub(2)?)
+    }
+
+    /// How many of the kept frames begin in `from..until`.
+    pub fn frames_between(&self, from: u64, until: u64) -> u64 {
+        let before = |number: u64| self.frames.partition_point(|f| f.first < number);
+        before(until).saturating_sub(before(from)) as u64
     }
 
     pub fn start(&self) -> Start {

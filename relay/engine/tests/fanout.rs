@@ -117,6 +117,7 @@ impl Scene {
             cname: "pancar".into(),
             mid: Some((1, "0".into())),
             playout_delay: Some(2),
+            rtx: None,
         };
         self.hub
             .add_viewer(VIEWER, STREAM, ice, negotiated, self.now);
@@ -280,6 +281,7 @@ fn a_forged_stun_request_admits_nobody_and_dtls_needs_a_proven_address() {
         cname: "x".into(),
         mid: None,
         playout_delay: None,
+        rtx: None,
     };
     scene
         .hub

@@ -10,7 +10,7 @@ use super::parameters::ParameterSets;
 use crate::event::{Fault, Video};
 use crate::h264::{self, Packetized, nal_type};
 use crate::hub::SourceFrame;
-use crate::media::MAX_PAYLOAD;
+use crate::rtp::MAX_PAYLOAD;
 
 /// Where the SPS leaves room for B-frames, so many pictures must come without one before any is shown, or this time go
 /// by: no camera is called live whose next picture is refused.

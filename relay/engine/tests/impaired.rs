@@ -1,0 +1,323 @@
+//! Viewers on bad networks: what they see, and that nobody else notices.
+
+use std::time::Duration;
+
+use _engine::congestion::Share;
+
+use network::{Camera, Link, World};
+
+mod network;
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[test]
+fn a_good_network_brings_every_frame_at_once() {
+    let mut world = World::new(Camera::usual());
+    world.run(seconds(1));
+    world.join(Link::of_30_ms(), true);
+    let joined = world.now;
+    world.run(seconds(20));
+    let seen = world.seen(0, joined + seconds(1));
+    assert_eq!(world.ends[0].receiver.shown.len() as u64, world.frames - 1);
+    assert!(
+        seen.longest_gap <= Duration::from_millis(60),
+        "{:?}",
+        seen.longest_gap
+    );
+    assert!(
+        seen.oldest <= Duration::from_millis(45),
+        "{:?}",
+        seen.oldest
+    );
+    let stats = world.stats(0);
+    assert_eq!(
+        (stats.counters.packets_resent, stats.counters.dropped.late),
+        (0, 0)
+    );
+    assert_eq!(stats.pace, 256_000_000);
+}
+
+#[test]
+fn two_percent_of_random_loss_freezes_nothing() {
+    for rtx in [true, false] {
+        let mut world = World::new(Camera::usual());
+        world.run(seconds(1));
+        world.join(
+            Link {
+                loss: 0.02,
+                ..Link::of_30_ms()
+            },
+            rtx,
+        );
+        let joined = world.now;
+        world.run(seconds(60));
+        let seen = world.seen(0, joined + seconds(1));
+        assert_eq!(seen.frozen, 0.0, "{rtx}: {:?}", seen.longest_gap);
+        assert!(world.stats(0).counters.packets_resent > 200);
+    }
+}
+
+#[test]
+fn ten_percent_of_random_loss_freezes_for_less_than_a_twentieth() {
+    for rtx in [true, false] {
+        let mut world = World::new(Camera::usual());
+        world.run(seconds(1));
+        world.join(
+            Link {
+                loss: 0.1,
+                ..Link::of_30_ms()
+            },
+            rtx,
+        );
+        let joined = world.now;
+        world.run(seconds(60));
+        let seen = world.seen(0, joined + seconds(1));
+        assert!(seen.frozen < 0.05, "{rtx}: {}", seen.frozen);
+        assert_eq!(world.stats(0).share, Some(Share::Everything));
+    }
+}
+
+#[test]
+fn bursts_of_twenty_lost_packets_are_repaired() {
+    for rtx in [true, false] {
+        let mut world = World::new(Camera::usual());
+        world.run(seconds(1));
+        world.join(
+            Link {
+                bursts: (0.002, 20),
+                ..Link::of_30_ms()
+            },
+            rtx,
+        );
+        let joined = world.now;
+        world.run(seconds(60));
+        let seen = world.seen(0, joined + seconds(1));
+        assert!(seen.frozen < 0.01, "{rtx}: {}", seen.frozen);
+    }
+}
+
+/// What everybody else is sent, packet by packet, with or without a viewer of this link.
+fn sent_to_another(link: Option<(Link, bool)>) -> Vec<(Duration, Vec<u8>)> {
+    let mut world = World::new(Camera::usual());
+    world.run(seconds(1));
+    world.join(Link::of_30_ms(), true);
+    if let Some((link, deaf)) = link {
+        let other = world.join(link, true);
+        world.ends[other].receiver.deaf = deaf;
+    }
+    world.run(seconds(20));
+    let started = world.started;
+    let sent = world.ends[0].sent.iter();
+    sent.map(|(at, packet)| (*at - started, packet.clone()))
+        .collect()
+}
+
+#[test]
+fn nobody_notices_a_viewer_who_is_late_deaf_or_stuck() {
+    let alone = sent_to_another(None);
+    let narrow = Some((500_000, 50_000));
+    for (link, deaf) in [
+        (
+            Link {
+                bottleneck: narrow,
+                ..Link::of_30_ms()
+            },
+            false,
+        ),
+        (
+            Link {
+                bottleneck: narrow,
+                ..Link::of_30_ms()
+            },
+            true,
+        ),
+        (
+            Link {
+                loss: 1.0,
+                ..Link::of_30_ms()
+            },
+            false,
+        ),
+    ] {
+        assert_eq!(sent_to_another(Some((link, deaf))), alone);
+    }
+}
+
+#[test]
+fn key_frames_that_overflow_a_short_queue_are_stretched() {
+    let mut world = World::new(Camera::usual());
+    world.run(seconds(1));
+    let narrow = Link {
+        bottleneck: Some((3_000_000, 40_000)),
+        ..Link::of_30_ms()
+    };
+    world.join(narrow, true);
+    world.run(seconds(10));
+    let (settled, before) = (world.now, world.stats(0).counters.packets_resent);
+    world.run(seconds(30));
+    let (seen, stats) = (world.seen(0, settled), world.stats(0));
+    assert_eq!(seen.frozen, 0.0, "{:?}", seen.longest_gap);
+    assert_eq!(stats.share, Some(Share::Everything));
+    // A key frame of 55 packets at once would lose a third of them, 15 times.
+    let resent = stats.counters.packets_resent - before;
+    assert!(resent < 200, "{resent}");
+}
+
+#[test]
+fn a_start_burst_finds_the_pace_of_a_narrow_path() {
+    for bottleneck in [
+        (3_000_000, 40_000),
+        (3_000_000, 400_000),
+        (8_000_000, 60_000),
+    ] {
+        let mut world = World::new(Camera {
+            gop: 250,
+            ..Camera::usual()
+        });
+        world.run(seconds(5));
+        let narrow = Link {
+            bottleneck: Some(bottleneck),
+            ..Link::of_30_ms()
+        };
+        world.join(narrow, true);
+        world.run(seconds(12));
+        let from = world.now;
+        world.run(seconds(20));
+        let seen = world.seen(0, from);
+        assert_eq!(seen.frozen, 0.0, "{bottleneck:?}: {:?}", seen.longest_gap);
+        assert!(
+            seen.oldest < Duration::from_millis(400),
+            "{bottleneck:?}: {:?}",
+            seen.oldest
+        );
+    }
+}
+
+#[test]
+fn who_cannot_carry_the_stream_gets_key_frames_and_no_growing_delay() {
+    for bottleneck in [(1_000_000, 30_000), (1_000_000, 400_000)] {
+        let mut world = World::new(Camera::usual());
+        world.run(seconds(1));
+        world.join(
+            Link {
+                bottleneck: Some(bottleneck),
+                ..Link::of_30_ms()
+            },
+            true,
+        );
+        world.run(seconds(20));
+        let from = world.now;
+        world.run(seconds(100));
+        let (seen, stats) = (world.seen(0, from), world.stats(0));
+        assert!(
+            seen.longest_gap < Duration::from_millis(4200),
+            "{bottleneck:?}: {:?}",
+            seen.longest_gap
+        );
+        assert!(
+            seen.oldest < Duration::from_millis(2500),
+            "{bottleneck:?}: {:?}",
+            seen.oldest
+        );
+        assert!(
+            stats.counters.dropped.thinned > 1500,
+            "{}",
+            stats.counters.dropped.thinned
+        );
+        world.relink(0, Link::of_30_ms());
+        world.run(seconds(150));
+        let from = world.now;
+        world.run(seconds(10));
+        let seen = world.seen(0, from);
+        assert_eq!(world.stats(0).share, Some(Share::Everything));
+        assert_eq!(seen.frozen, 0.0);
+        assert!(
+            seen.oldest < Duration::from_millis(100),
+            "{:?}",
+            seen.oldest
+        );
+    }
+}
+
+#[test]
+fn a_lost_picture_comes_again_at_the_live_edge() {
+    let mut world = World::new(Camera {
+        gop: 250,
+        ..Camera::usual()
+    });
+    world.run(seconds(1));
+    world.join(Link::of_30_ms(), true);
+    world.run(seconds(2));
+    // Longer than what is asked for again: the receiver gives up and wants a picture.
+    world.relink(
+        0,
+        Link {
+            loss: 1.0,
+            ..Link::of_30_ms()
+        },
+    );
+    world.run(seconds(1));
+    world.relink(0, Link::of_30_ms());
+    let back = world.now;
+    world.run(seconds(4));
+    let stats = world.stats(0);
+    assert_eq!(stats.counters.pictures_resent, 1);
+    // 10 s from key frame to key frame: without an answer there would be no picture before that.
+    let seen = world.seen(0, back);
+    assert!(
+        seen.longest_gap < Duration::from_millis(1500),
+        "{:?}",
+        seen.longest_gap
+    );
+    assert!(seen.frames > 60, "{}", seen.frames);
+    world.run(seconds(3));
+    assert_eq!(
+        world.stats(0).counters.pictures_requested,
+        stats.counters.pictures_requested
+    );
+}
+
+/// A line a second, for whoever changes the decisions: `cargo test --test impaired -- --ignored --nocapture`.
+#[test]
+#[ignore = "shows, and checks nothing"]
+fn what_happens_second_by_second() {
+    for (rate, queue) in [
+        (3_000_000, 40_000),
+        (3_000_000, 400_000),
+        (1_000_000, 30_000),
+        (1_000_000, 400_000),
+        (300_000, 100_000),
+    ] {
+        let mut world = World::new(Camera::usual());
+        world.run(seconds(3));
+        let narrow = Link {
+            bottleneck: Some((rate, queue)),
+            ..Link::of_30_ms()
+        };
+        world.join(narrow, true);
+        for second in 0..60 {
+            if second == 40 {
+                world.relink(0, Link::of_30_ms());
+            }
+            let from = world.now;
+            world.run(seconds(1));
+            let (seen, stats) = (world.seen(0, from), world.stats(0));
+            let c = stats.counters;
+            println!(
+                "{rate} {queue} {second:2}: {:2} frames, oldest {:4} ms, {:?} at {:9}, lost {:.2}, resent {}, late {}, thinned {}, pictures {}/{}",
+                seen.frames,
+                seen.oldest.as_millis(),
+                stats.share.unwrap(),
+                stats.pace,
+                c.fraction_lost,
+                c.packets_resent,
+                c.dropped.late,
+                c.dropped.thinned,
+                c.pictures_resent,
+                c.pictures_requested,
+            );
+        }
+    }
+}
