@@ -16,17 +16,20 @@ use retina::client::SessionGroup;
 use ring::rand::{SecureRandom, SystemRandom};
 use socket2::Socket;
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, LocalSet};
 use tokio::time::sleep_until;
 
+use crate::connections::Paths;
 use crate::event::Event;
 use crate::hub::{Hub, Keys, Start, StreamStats, ViewerStats};
 use crate::ice::Ice;
 use crate::media::Negotiated;
 use crate::rtsp;
 use crate::socket::{self, Inbox, Outbox};
+
+mod accept;
 
 /// Datagram batches taken before frames get their turn.
 const RECEIVE_TURNS: usize = 8;
@@ -69,6 +72,7 @@ pub struct Stats {
     pub dropped: u64,
     pub rejected: u64,
     pub gso: bool,
+    pub connections: usize,
 }
 
 struct Shared {
@@ -111,15 +115,15 @@ pub struct Engine {
     thread: Mutex<Option<JoinHandle<()>>>,
     ids: AtomicU64,
     address: SocketAddr,
+    tcp_address: SocketAddr,
 }
 
 impl Engine {
     pub fn start(address: SocketAddr) -> io::Result<Self> {
         let socket = socket::bind(address)?;
-        let bound = socket
-            .local_addr()?
-            .as_socket()
-            .ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let address = bound(&socket)?;
+        let listener = socket::listen(address)?;
+        let tcp_address = bound(&listener)?;
         // SAFETY: a new descriptor that nobody else owns, or -1.
         let wake = unsafe {
             match libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) {
@@ -144,7 +148,7 @@ impl Engine {
                 // retina spawns its TEARDOWN when a session is dropped: that wants the runtime's context.
                 let _context = runtime.enter();
                 let local = LocalSet::new();
-                if let Err(error) = local.block_on(&runtime, run(socket, inbox, theirs)) {
+                if let Err(error) = local.block_on(&runtime, run(socket, listener, inbox, theirs)) {
                     // The heartbeat stops with this thread, and liveness with it.
                     eprintln!("pancar engine: {error}");
                 }
@@ -154,12 +158,17 @@ impl Engine {
             shared,
             thread: Mutex::new(Some(thread)),
             ids: AtomicU64::new(1),
-            address: bound,
+            address,
+            tcp_address,
         })
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub fn tcp_address(&self) -> SocketAddr {
+        self.tcp_address
     }
 
     pub fn wake_fd(&self) -> RawFd {
@@ -255,7 +264,7 @@ enum Open {
 
 struct Shell {
     hub: Hub,
-    out: Outbox,
+    out: Paths,
     pulls: Pulls,
     random: SystemRandom,
     shared: Arc<Shared>,
@@ -264,10 +273,11 @@ struct Shell {
 
 async fn run(
     socket: Socket,
+    listener: Socket,
     mut commands: mpsc::UnboundedReceiver<Command>,
     shared: Arc<Shared>,
 ) -> io::Result<()> {
-    let out = Outbox::new(&socket)?;
+    let out = Paths::new(Outbox::new(&socket)?);
     let shell = Rc::new_cyclic(|me| {
         RefCell::new(Shell {
             hub: Hub::new(Instant::now(), ntp_now()),
@@ -279,6 +289,8 @@ async fn run(
         })
     });
     let socket = UdpSocket::from_std(socket.into())?;
+    let listener = TcpListener::from_std(listener.into())?;
+    let accepting = tokio::task::spawn_local(accept::accept(listener, Rc::downgrade(&shell)));
     let mut inbox = Inbox::default();
     let mut alarm = pin!(sleep_until(Instant::now().into()));
     loop {
@@ -305,6 +317,7 @@ async fn run(
         }
         shell.turn();
     }
+    accepting.abort();
     let teardown = shell.borrow_mut().close();
     // Lets the aborted tasks drop their sessions, which begins their TEARDOWN.
     tokio::task::yield_now().await;
@@ -366,7 +379,8 @@ impl Shell {
                     viewers: hub.viewer_stats(),
                     dropped: out.dropped(),
                     rejected: hub.rejected(),
-                    gso: out.gso(),
+                    gso: out.udp.gso(),
+                    connections: out.tcp.len(),
                 });
             }
             Command::Close => {}
@@ -436,8 +450,11 @@ impl Shell {
             }
             let now = Instant::now();
             let (hub, out) = (&mut self.hub, &mut self.out);
-            let take =
-                || inbox.receive(fd, |from, datagram| hub.datagram(from, datagram, now, out));
+            let take = || {
+                inbox.receive(fd, |from, datagram| {
+                    hub.datagram(from.into(), datagram, now, out);
+                })
+            };
             match socket.try_io(Interest::READABLE, take) {
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
@@ -459,6 +476,11 @@ impl Shell {
         self.out.flush();
         Arc::clone(&self.pulls.group)
     }
+}
+
+fn bound(socket: &Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?.as_socket();
+    address.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 /// Initial sequence number and timestamp offset (RFC 3550, 5.1).

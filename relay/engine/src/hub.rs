@@ -5,15 +5,16 @@
 //! it is given and never waits, reads a clock or touches a socket.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::address::TransportAddress;
 use crate::congestion::Share;
 use crate::demux::{self, Kind};
 use crate::event::{EndReason, Event};
 use crate::h264::Packetized;
 use crate::ice::Ice;
 use crate::media::{Dropped, Media, Negotiated};
+use crate::pacer;
 use crate::rtcp;
 use crate::srtp;
 use crate::stream::{self, Stream};
@@ -83,7 +84,7 @@ pub struct StreamStats {
 pub struct ViewerStats {
     pub viewer: u64,
     pub stream: u64,
-    pub address: Option<SocketAddr>,
+    pub address: Option<TransportAddress>,
     pub counters: crate::media::Counters,
     /// None before its media has started.
     pub share: Option<Share>,
@@ -95,7 +96,7 @@ pub struct Hub {
     streams: HashMap<u64, Watched>,
     viewers: HashMap<u64, Viewer>,
     by_ufrag: HashMap<Box<str>, u64>,
-    by_address: HashMap<SocketAddr, u64>,
+    by_address: HashMap<TransportAddress, u64>,
     /// Viewers for whom something waits.
     behind: Vec<u64>,
     next_catch_up: Option<Instant>,
@@ -235,24 +236,40 @@ impl Hub {
             return;
         };
         self.by_ufrag.remove(viewer.ice.local_ufrag());
+        if let Some(watched) = self.streams.get_mut(&viewer.stream) {
+            watched.viewers.retain(|v| *v != id);
+            watched.sent_before.add(&viewer);
+            if let (Some(to), Some(media)) = (viewer.ice.selected(), viewer.media.as_mut()) {
+                if let Some(packet) = media.bye(&watched.stream, ntp, now) {
+                    out.datagram(to, &packet);
+                }
+                if let Some(packet) = viewer.close_notify() {
+                    out.datagram(to, packet);
+                }
+            }
+        }
         for address in viewer.ice.proven() {
             if self.by_address.get(address) == Some(&id) {
                 self.by_address.remove(address);
+                out.close(*address);
             }
         }
-        let Some(watched) = self.streams.get_mut(&viewer.stream) else {
+    }
+
+    /// Whether the address is a viewer's.
+    pub fn proves(&self, address: TransportAddress) -> bool {
+        self.by_address.contains_key(&address)
+    }
+
+    /// A connection is over, by its peer or by itself.
+    pub fn disconnected(&mut self, from: TransportAddress, now: Instant) {
+        let Some(id) = self.by_address.remove(&from) else {
             return;
         };
-        watched.viewers.retain(|v| *v != id);
-        watched.sent_before.add(&viewer);
-        let (Some(to), Some(media)) = (viewer.ice.selected(), viewer.media.as_mut()) else {
-            return;
-        };
-        if let Some(packet) = media.bye(&watched.stream, ntp, now) {
-            out.datagram(to, &packet);
-        }
-        if let Some(packet) = viewer.close_notify() {
-            out.datagram(to, packet);
+        let viewer = self.viewers.get_mut(&id);
+        if viewer.is_some_and(|viewer| viewer.disconnected(from, now)) {
+            self.behind.push(id);
+            self.next_catch_up.get_or_insert(now + pacer::TICK);
         }
     }
 
@@ -367,7 +384,7 @@ impl Hub {
     /// A datagram off the socket; sealed RTCP is opened in place.
     pub fn datagram<T: Transmit>(
         &mut self,
-        from: SocketAddr,
+        from: TransportAddress,
         datagram: &mut [u8],
         now: Instant,
         out: &mut T,
@@ -385,7 +402,7 @@ impl Hub {
 
     fn stun<T: Transmit>(
         &mut self,
-        from: SocketAddr,
+        from: TransportAddress,
         datagram: &[u8],
         now: Instant,
         out: &mut T,
@@ -418,10 +435,16 @@ impl Hub {
             );
         } else {
             let accepted = viewer.ice.accept(from, request.use_candidate, now);
-            stun::success(transaction, from, viewer.ice.key(), &mut self.scratch);
+            stun::success(
+                transaction,
+                from.socket,
+                viewer.ice.key(),
+                &mut self.scratch,
+            );
             self.by_address.insert(from, id);
             if let Some(evicted) = accepted.evicted {
                 self.by_address.remove(&evicted);
+                out.close(evicted);
             }
         }
         out.datagram(from, &self.scratch);
@@ -430,7 +453,7 @@ impl Hub {
 
     fn dtls<T: Transmit>(
         &mut self,
-        from: SocketAddr,
+        from: TransportAddress,
         datagram: &[u8],
         now: Instant,
         out: &mut T,
@@ -449,7 +472,7 @@ impl Hub {
 
     fn rtcp<T: Transmit>(
         &mut self,
-        from: SocketAddr,
+        from: TransportAddress,
         datagram: &mut [u8],
         now: Instant,
         out: &mut T,

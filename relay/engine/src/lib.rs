@@ -2,11 +2,14 @@
 //!
 //! `hub` decides, `engine` moves bytes, this file is the Python face.
 
+pub mod address;
 pub mod congestion;
+pub mod connections;
 pub mod demux;
 pub mod engine;
 pub mod event;
 pub mod floor;
+pub mod framing;
 pub mod h264;
 pub mod header;
 pub mod hub;

@@ -4,9 +4,9 @@
 //! packets, only a place in the stream: who is behind has an older one. Every packet is a function of (viewer, sequence
 //! number) alone, header extensions included, so that a resent one is byte-identical.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::address::TransportAddress;
 use crate::congestion::{Congestion, Report, Sendings, Share, USUAL_ROUND_TRIP};
 use crate::numbering::{Numbering, Stamp};
 use crate::pacer::{self, Pacer};
@@ -23,6 +23,8 @@ const HEARD_INTERVAL: Duration = Duration::from_millis(200);
 /// Who is behind for so long, with pictures of such an age, goes on from the next key frame.
 const PATIENCE: Duration = Duration::from_millis(1500);
 const LATE: Duration = Duration::from_millis(800);
+/// Bytes in a connection that its peer has not taken: with more of them a viewer is behind.
+const MAX_UNSENT: usize = 64 << 10;
 /// Taken for the round trip until one was measured.
 const LEAST_ROUND_TRIP: Duration = Duration::from_millis(10);
 /// Sequence numbers of one NACK that are looked at.
@@ -82,6 +84,10 @@ enum Reason {
 }
 
 impl Dropped {
+    pub fn frames(&self) -> u64 {
+        self.late + self.thinned
+    }
+
     fn add(&mut self, reason: Reason, frames: u64) {
         match reason {
             Reason::Late => self.late += frames,
@@ -217,7 +223,7 @@ impl Media {
     pub fn frame<T: Transmit>(
         &mut self,
         stream: &Stream,
-        to: SocketAddr,
+        to: TransportAddress,
         now: Instant,
         out: &mut T,
     ) {
@@ -245,7 +251,7 @@ impl Media {
         }
         self.live_from = self.live_from.min(frame.first);
         let at_edge = self.numbering.next_packet() == frame.first;
-        if at_edge && self.pacer.grant(now) >= frame.byte_len() {
+        if at_edge && self.granted(to, now, out) >= frame.byte_len() {
             self.phase = Phase::Live;
             self.send(frame, frame.end(), to, now, out);
         } else {
@@ -261,7 +267,7 @@ impl Media {
     pub fn catch_up<T: Transmit>(
         &mut self,
         stream: &Stream,
-        to: SocketAddr,
+        to: TransportAddress,
         now: Instant,
         out: &mut T,
     ) {
@@ -281,7 +287,7 @@ impl Media {
             match self.obstacle(frame, next, since, now) {
                 Some(reason) => self.fall_out(stream, reason, now),
                 None => {
-                    let granted = self.pacer.grant(now);
+                    let granted = self.granted(to, now, out);
                     let Some(frame) = frame.filter(|_| granted > 0) else {
                         return;
                     };
@@ -290,6 +296,26 @@ impl Media {
                 }
             }
         }
+    }
+
+    /// Bytes that may go out now, by the viewer's pace and by what his connection has taken of those before.
+    fn granted<T: Transmit>(&mut self, to: TransportAddress, now: Instant, out: &T) -> usize {
+        match out.unsent(to) > MAX_UNSENT {
+            true => 0,
+            false => self.pacer.grant(now),
+        }
+    }
+
+    /// His way is gone: he goes on from where he stands once there is another. Returns whether that is news.
+    pub fn interrupt(&mut self, now: Instant) -> bool {
+        let live = self.phase == Phase::Live;
+        if live {
+            self.phase = Phase::Behind {
+                since: now,
+                still_until: None,
+            };
+        }
+        live
     }
 
     /// Why a frame is not to be sent any more; a frame once begun is sent as a whole.
@@ -378,7 +404,7 @@ impl Media {
         &mut self,
         frame: &Frame,
         end: u64,
-        to: SocketAddr,
+        to: TransportAddress,
         now: Instant,
         out: &mut T,
     ) {
@@ -412,7 +438,7 @@ impl Media {
         &mut self,
         lost: impl Iterator<Item = u16>,
         stream: &Stream,
-        to: SocketAddr,
+        to: TransportAddress,
         now: Instant,
         out: &mut T,
     ) {
@@ -435,7 +461,7 @@ impl Media {
                 continue;
             }
             // Paced like all else, but first: new pictures wait until the debt is paid.
-            if self.pacer.indebted(now) {
+            if self.pacer.indebted(now) || out.unsent(to) > 0 {
                 break;
             }
             match self.repairs.admit(seq, round_trip, now) {

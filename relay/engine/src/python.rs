@@ -9,12 +9,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use url::Url;
 
+use crate::address::Protocol;
 use crate::engine::{self, Command};
 use crate::event::{EndReason, Event, Fault};
 use crate::floor;
 use crate::header::MAX_MID;
 use crate::hub::Keys;
-use crate::media::{Negotiated, Rtx};
+use crate::media::Negotiated;
 use crate::rtsp;
 use crate::srtp::Profile;
 
@@ -81,6 +82,7 @@ struct StreamStats {
     packets_sent: u64,
     bytes_sent: u64,
     packets_resent: u64,
+    frames_dropped: u64,
     last_frame_age: Option<f64>,
 }
 
@@ -89,6 +91,8 @@ struct ViewerStats {
     viewer: u64,
     stream: u64,
     address: Option<(String, u16)>,
+    transport: Option<&'static str>,
+    frames_dropped: u64,
     packets_sent: u64,
     bytes_sent: u64,
     packets_resent: u64,
@@ -103,6 +107,7 @@ struct EngineStats {
     viewers: Vec<Py<ViewerStats>>,
     packets_dropped: u64,
     datagrams_rejected: u64,
+    tcp_connections: usize,
     gso: bool,
 }
 
@@ -262,6 +267,12 @@ impl Engine {
         (address.ip().to_string(), address.port())
     }
 
+    #[getter]
+    fn tcp_address(&self) -> (String, u16) {
+        let address = self.0.tcp_address();
+        (address.ip().to_string(), address.port())
+    }
+
     fn fileno(&self) -> i32 {
         self.0.wake_fd()
     }
@@ -368,6 +379,7 @@ impl Engine {
             cname,
             mid,
             playout_delay,
+            rtx: None,
         };
         self.0.send(Command::AddViewer {
             viewer,
@@ -444,6 +456,7 @@ impl Engine {
                 packets_sent: s.sent.packets,
                 bytes_sent: s.sent.bytes,
                 packets_resent: s.sent.resent,
+                frames_dropped: s.sent.dropped.frames(),
                 last_frame_age: s
                     .last_frame
                     .map(|at| now.saturating_duration_since(at).as_secs_f64()),
@@ -454,7 +467,14 @@ impl Engine {
             let stats = ViewerStats {
                 viewer: v.viewer,
                 stream: v.stream,
-                address: v.address.map(|a| (a.ip().to_string(), a.port())),
+                address: v
+                    .address
+                    .map(|a| (a.socket.ip().to_string(), a.socket.port())),
+                transport: v.address.map(|a| match a.protocol {
+                    Protocol::Udp => "udp",
+                    Protocol::Tcp(_) => "tcp",
+                }),
+                frames_dropped: v.counters.dropped.frames(),
                 packets_sent: v.counters.packets_sent,
                 bytes_sent: v.counters.bytes_sent,
                 packets_resent: v.counters.packets_resent,
@@ -469,6 +489,7 @@ impl Engine {
             viewers: viewers.collect::<PyResult<_>>()?,
             packets_dropped: stats.dropped,
             datagrams_rejected: stats.rejected,
+            tcp_connections: stats.connections,
             gso: stats.gso,
         })
     }

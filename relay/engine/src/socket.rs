@@ -1,4 +1,5 @@
-//! The relay's one UDP socket: receives with recvmmsg, sends batches of UDP_SEGMENT messages with sendmmsg.
+//! The relay's one UDP socket: receives with recvmmsg, sends batches of UDP_SEGMENT messages with sendmmsg. Beside it,
+//! on the same port, the socket that ICE-TCP comes in by.
 //!
 //! Non-blocking; the engine's loop waits for readability. What the kernel will not take after a short wait is dropped
 //! and counted: the source never waits for a viewer.
@@ -11,8 +12,6 @@ use std::ptr;
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
-use crate::transmit::Transmit;
-
 const RECEIVE_BATCH: usize = 32;
 /// The largest datagram taken: DTLS flights and STUN are well below; a longer one arrives cut and fails to parse.
 const RECEIVE_SIZE: usize = 2048;
@@ -20,26 +19,55 @@ const SEND_BATCH: usize = 64;
 /// Bytes of a send batch: stays in the second-level cache.
 const SEND_BYTES: usize = 256 << 10;
 const BUFFER: usize = 4 << 20;
+const BACKLOG: libc::c_int = 1024;
 /// How long a full send buffer is waited for, in milliseconds, before the rest of the batch is dropped.
 const PATIENCE_MS: libc::c_int = 2;
 const CONTROL: usize = 64;
 
-/// Binds a UDP socket; an IPv6 wildcard takes IPv4 as well.
+/// Binds a UDP socket; an IPv6 wildcard takes IPv4 as well, and IPv4 alone on a host that has no IPv6.
 pub fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
-    }
+    let (socket, address) = open(address, Type::DGRAM, Protocol::UDP)?;
     // Best effort: the kernel caps these at net.core.{r,w}mem_max.
     let _ = socket.set_send_buffer_size(BUFFER);
     let _ = socket.set_recv_buffer_size(BUFFER);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// Listens for TCP at the address that a UDP socket was bound to: on its port, else, where somebody has that, on any.
+pub fn listen(udp: SocketAddr) -> io::Result<Socket> {
+    let at = |port| {
+        let (socket, address) = open(SocketAddr::new(udp.ip(), port), Type::STREAM, Protocol::TCP)?;
+        // Connections of the process before are not waited for.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket)
+    };
+    at(udp.port()).or_else(|error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => at(0),
+        _ => Err(error),
+    })
+}
+
+/// A socket, and the address to bind it to.
+fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<(Socket, SocketAddr)> {
+    let wildcard = address.ip().is_unspecified();
+    match Socket::new(Domain::for_address(address), kind, Some(protocol)) {
+        Ok(socket) => {
+            if address.is_ipv6() {
+                socket.set_only_v6(!wildcard)?;
+            }
+            Ok((socket, address))
+        }
+        Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) && address.is_ipv6() && wildcard => {
+            let address = SocketAddr::from(([0; 4], address.port()));
+            Ok((Socket::new(Domain::IPV4, kind, Some(protocol))?, address))
+        }
+        Err(e) => Err(e),
+    }
 }
 
 /// Buffers for receiving.
@@ -113,7 +141,7 @@ impl Inbox {
 }
 
 /// An IPv4 address that came in over an IPv6 socket, as what it is.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
@@ -233,8 +261,9 @@ impl Outbox {
     }
 }
 
-impl Transmit for Outbox {
-    fn message(&mut self, to: SocketAddr, segment: usize, len: usize) -> &mut [u8] {
+impl Outbox {
+    /// Room for a message, as `Transmit::message` has it.
+    pub fn message(&mut self, to: SocketAddr, segment: usize, len: usize) -> &mut [u8] {
         if self.messages.len() == SEND_BATCH || self.used + len > SEND_BYTES {
             self.flush();
         }
@@ -389,7 +418,7 @@ mod tests {
             .unwrap();
         assert_eq!(seen, [(peer.local_addr().unwrap(), b"hello".to_vec())]);
         let mut outbox = Outbox::new(&socket).unwrap();
-        outbox.datagram(seen[0].0, b"back");
+        outbox.message(seen[0].0, 4, 4).copy_from_slice(b"back");
         outbox.flush();
         assert_eq!(receive_all(&peer, 1), [b"back".to_vec()]);
     }

@@ -1,8 +1,8 @@
 //! One viewer: its ICE state, its DTLS leftovers and, once the keys are there, its media. Pure; owned by the hub.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::address::TransportAddress;
 use crate::ice::Ice;
 use crate::media::{Media, Negotiated};
 
@@ -28,7 +28,7 @@ pub struct Viewer {
     pub media: Option<Box<Media>>,
     pub negotiated: Option<Negotiated>,
     leftovers: Option<Leftovers>,
-    dtls_from: Option<SocketAddr>,
+    dtls_from: Option<TransportAddress>,
     handshake_datagrams: u32,
 }
 
@@ -55,12 +55,12 @@ impl Viewer {
     }
 
     /// Where handshake datagrams go: to where the last one came from.
-    pub fn dtls_address(&self) -> Option<SocketAddr> {
+    pub fn dtls_address(&self) -> Option<TransportAddress> {
         self.dtls_from.or(self.ice.selected())
     }
 
     /// Takes a DTLS datagram from a proven address.
-    pub fn dtls(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> Dtls<'_> {
+    pub fn dtls(&mut self, from: TransportAddress, datagram: &[u8], now: Instant) -> Dtls<'_> {
         let Some(leftovers) = &mut self.leftovers else {
             self.dtls_from = Some(from);
             self.handshake_datagrams += 1;
@@ -87,6 +87,19 @@ impl Viewer {
             }
             _ => Dtls::Ignore,
         }
+    }
+
+    /// A connection of its is over. Returns whether media went by it and now waits for another way; who does not show
+    /// himself again soon has left.
+    pub fn disconnected(&mut self, from: TransportAddress, now: Instant) -> bool {
+        self.dtls_from = self.dtls_from.filter(|address| *address != from);
+        if !self.ice.forget(from) {
+            return false;
+        }
+        self.ice.hint_of_close(now);
+        self.media
+            .as_mut()
+            .is_some_and(|media| media.interrupt(now))
     }
 
     pub fn start(&mut self, media: Media, last_flight: Vec<u8>, close_notify: Vec<u8>) {

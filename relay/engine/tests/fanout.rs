@@ -1,9 +1,9 @@
 //! The hub with viewers on a fake wire: what leaves the relay, packet by packet, in virtual time.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use _engine::address::TransportAddress;
 use _engine::event::{EndReason, Event};
 use _engine::h264::Packetized;
 use _engine::hub::{Hub, Keys, SourceFrame, Start};
@@ -22,11 +22,11 @@ const PASSWORD: &str = "a-password-of-24-letters";
 /// Datagrams as the kernel would cut them.
 #[derive(Default)]
 struct Wire {
-    sent: Vec<(SocketAddr, usize, Vec<u8>)>,
+    sent: Vec<(TransportAddress, usize, Vec<u8>)>,
 }
 
 impl Transmit for Wire {
-    fn message(&mut self, to: SocketAddr, segment: usize, len: usize) -> &mut [u8] {
+    fn message(&mut self, to: TransportAddress, segment: usize, len: usize) -> &mut [u8] {
         assert!(
             len <= 62_000 && len.div_ceil(segment) <= 48,
             "beyond one GSO send"
@@ -53,8 +53,8 @@ impl Wire {
     }
 }
 
-fn viewer_address() -> SocketAddr {
-    "192.0.2.1:5000".parse().unwrap()
+fn viewer_address() -> TransportAddress {
+    std::net::SocketAddr::from(([192, 0, 2, 1], 5000)).into()
 }
 
 /// A Binding request of the viewer's, as RFC 8489 lays it out.

@@ -4,8 +4,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::SocketAddr;
+
 use std::time::{Duration, Instant};
 
+use _engine::address::TransportAddress;
 use _engine::h264::Packetized;
 use _engine::hub::{Hub, Keys, SourceFrame, Start, ViewerStats};
 use _engine::ice::Ice;
@@ -167,10 +169,10 @@ pub fn payload(frame: u64, index: usize, count: usize, key: bool, len: usize) ->
 
 /// What the hub sends, as the kernel would cut it.
 #[derive(Default)]
-struct Wire(Vec<(SocketAddr, usize, Vec<u8>)>);
+struct Wire(Vec<(TransportAddress, usize, Vec<u8>)>);
 
 impl Transmit for Wire {
-    fn message(&mut self, to: SocketAddr, segment: usize, len: usize) -> &mut [u8] {
+    fn message(&mut self, to: TransportAddress, segment: usize, len: usize) -> &mut [u8] {
         assert!(
             len <= 62_000 && len.div_ceil(segment) <= 48,
             "beyond one GSO send"
@@ -211,7 +213,7 @@ impl Sealed {
 
 /// A viewer: his receiver and his path.
 pub struct End {
-    pub address: SocketAddr,
+    pub address: TransportAddress,
     pub receiver: Receiver,
     down: Path,
     up: Path,
@@ -238,7 +240,7 @@ pub struct World {
     next_frame: Instant,
     next_check: Instant,
     pub ends: Vec<End>,
-    sealed: HashMap<(SocketAddr, u32), Sealed>,
+    sealed: HashMap<(TransportAddress, u32), Sealed>,
     under_way: BinaryHeap<Reverse<Arrival>>,
     order: u64,
 }
@@ -266,7 +268,8 @@ impl World {
     /// A viewer joins over this path, both ways alike but for the bottleneck. Returns his place in `ends`.
     pub fn join(&mut self, link: Link, rtx: bool) -> usize {
         let number = self.ends.len();
-        let address = SocketAddr::from(([192, 0, 2, 1], 5000 + number as u16));
+        let address: TransportAddress =
+            SocketAddr::from(([192, 0, 2, 1], 5000 + number as u16)).into();
         let ufrag = ufrag(number);
         let ssrc = 0x1000_0000 + number as u32;
         let rtx = rtx.then_some(Rtx {
