@@ -21,7 +21,7 @@ from pancar_proto import logs
 
 from pancar_relay._engine import DtlsReceived, Engine, ViewerEnded
 from pancar_relay.control import Control, Facts, Identity
-from pancar_relay.desired import Desired
+from pancar_relay.desired import Desired, MediaAddresses
 from pancar_relay.drain import Drain
 from pancar_relay.enrol import Enrolment, own_key
 from pancar_relay.errors import SettingsError
@@ -60,8 +60,7 @@ class Relay:
         self._engine = engine
         self._drain = Drain(settings.drain_seconds)
         self._wake = asyncio.Event()
-        media_port = engine.local_address[1]
-        self._media = [(host, media_port) for host in settings.media_addresses]
+        self._media = _media(settings, engine)
         self._cameras = Cameras(engine)
         self._bitrates = Bitrates()
         self._rights = Rights()
@@ -104,7 +103,7 @@ class Relay:
             # What lives as long as the process need not be looked at by every collection.
             gc.collect()
             gc.freeze()
-            log.info("relay.started", url=url, media=",".join(str(Address(*address)) for address in self._media))
+            log.info("relay.started", url=url, media=",".join(str(Address(*address)) for address in self._media.udp))
             await self._turn(control)
             await self._go_down(control, tasks)
         finally:
@@ -205,7 +204,7 @@ class Relay:
             pool=settings.pool,
             version=version("pancar"),
             http_url=url,
-            media_addresses=tuple(str(Address(*address)) for address in self._media),
+            media_addresses=self._media,
             capacity=settings.capacity,
         )
         facts = Facts(self._cameras, self._bitrates, self._rights)
@@ -214,7 +213,8 @@ class Relay:
     def _on_desired(self, desired: Desired) -> None:
         # Access may be refused, and is so before anything changes.
         self._rights.update(desired.access)
-        self._sessions.advertise(desired.media_addresses or self._media)
+        told = desired.media_addresses
+        self._sessions.advertise(told if told.udp or told.tcp else self._media)
         self._cameras.desire(desired.assignments)
         if self._drain.asked:
             self._wake.set()
@@ -236,6 +236,17 @@ class Relay:
 
     def _attached(self) -> bool:
         return self._control is not None and self._control.attached
+
+
+def _media(settings: Settings, engine: Engine) -> MediaAddresses:
+    """Where viewers reach the engine."""
+    udp, tcp = engine.local_address[1], engine.tcp_address[1]
+    if settings.media_listen.port not in (0, tcp):
+        log.warning("relay.media_tcp_elsewhere", wanted=settings.media_listen.port, port=tcp)
+    return MediaAddresses(
+        udp=tuple((host, udp) for host in settings.media_addresses),
+        tcp=tuple((host, tcp) for host in settings.media_addresses),
+    )
 
 
 async def _run(settings: Settings) -> None:

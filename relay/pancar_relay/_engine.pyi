@@ -1,4 +1,4 @@
-"""The packet engine: one UDP socket and one thread of its own, which never holds the GIL while packets flow.
+"""The packet engine: one UDP socket, TCP beside it, and a thread of its own that never holds the GIL while packets flow.
 
 Calls hand a command to that thread and return at once; a command that names a stream or viewer already gone does
 nothing. What the engine has to say waits in `events()`; `fileno()` is readable while something waits there.
@@ -112,6 +112,9 @@ class StreamStats:
     def packets_resent(self) -> int:
         """RTP packets sent again on a viewer's NACK."""
     @property
+    def frames_dropped(self) -> int:
+        """Frames left out for viewers that take them too slowly, those who left included."""
+    @property
     def last_frame_age(self) -> float | None:
         """Seconds since the newest frame arrived; None before the first."""
 
@@ -126,6 +129,12 @@ class ViewerStats:
     @property
     def address(self) -> tuple[str, int] | None:
         """Where its media goes; None before ICE has validated an address."""
+    @property
+    def transport(self) -> str | None:
+        """ "udp" or "tcp", as its media goes; None before ICE has validated an address."""
+    @property
+    def frames_dropped(self) -> int:
+        """Frames left out because what was sent before still waited; a key frame follows them."""
     @property
     def packets_sent(self) -> int: ...
     @property
@@ -152,25 +161,31 @@ class EngineStats:
     def viewers(self) -> list[ViewerStats]: ...
     @property
     def packets_dropped(self) -> int:
-        """Packets the socket would not take; NACK may still bring them."""
+        """Packets the sockets would not take; NACK may still bring them."""
     @property
     def datagrams_rejected(self) -> int:
         """Received datagrams from no known viewer, or that failed authentication."""
+    @property
+    def tcp_connections(self) -> int:
+        """Accepted and not ended, those that are no viewer's yet included."""
     @property
     def gso(self) -> bool:
         """Whether sends still use UDP_SEGMENT."""
 
 @final
 class Engine:
-    """Opens the UDP socket and starts the engine's thread.
+    """Opens the UDP socket, listens for ICE-TCP (RFC 6544) at the same address, and starts the engine's thread.
 
-    Raises OSError where the address cannot be bound and ValueError where `host` is no IP address.
+    "::" takes IPv4 too. Raises OSError where the address cannot be bound and ValueError where `host` is no IP address.
     """
 
     def __new__(cls, host: str, port: int) -> Engine: ...
     @property
     def local_address(self) -> tuple[str, int]:
         """The bound (ip, port)."""
+    @property
+    def tcp_address(self) -> tuple[str, int]:
+        """Where TCP is accepted: the port is UDP's, unless somebody else had it."""
     def fileno(self) -> int:
         """A descriptor that is readable while events wait; owned by the engine."""
     def events(self) -> list[Event]:

@@ -7,7 +7,7 @@ A process started anew lives by what the one before had acknowledged, unless the
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import grpc
@@ -18,14 +18,14 @@ from pancar_proto.channel import channel
 from pancar_proto.v1 import control_pb2 as pb
 from pancar_proto.v1.control_pb2_grpc import ControlPlaneStub
 
-from pancar_relay.desired import Access, Assignment, CameraKey, Desired, Link, Source, Transport
+from pancar_relay.desired import Access, Assignment, CameraKey, Desired, Link, MediaAddresses, Source, Transport
 from pancar_relay.enrol import Credentials, Enrolment
 from pancar_relay.errors import StaleDesiredError
 from pancar_relay.ingest.bitrates import Bitrates
 from pancar_relay.ingest.cameras import Cameras, View
 from pancar_relay.ingest.pulls import State
 from pancar_relay.kept import Kept
-from pancar_relay.settings import Capacity, parse_address
+from pancar_relay.settings import Address, Capacity, parse_address
 from pancar_relay.viewer.rights import Rights
 
 log = structlog.get_logger()
@@ -61,7 +61,7 @@ class Identity:
     pool: str
     version: str
     http_url: str
-    media_addresses: tuple[str, ...]
+    media_addresses: MediaAddresses
     capacity: Capacity
 
 
@@ -378,7 +378,8 @@ def hello(identity: Identity, applied: Desired | None) -> pb.Hello:
         pool=identity.pool,
         version=identity.version,
         http_url=identity.http_url,
-        media_addresses=identity.media_addresses,
+        media_addresses=_written(identity.media_addresses.udp),
+        media_tcp_addresses=_written(identity.media_addresses.tcp),
         capacity=pb.Capacity(cameras=capacity.cameras, viewers=capacity.viewers, egress_mbps=capacity.egress_mbps),
         term=applied.term if applied is not None else 0,
         holding=[pb.CameraKey(namespace=camera.key.namespace, name=camera.key.name) for camera in holding],
@@ -424,8 +425,15 @@ def read_desired(message: pb.Desired) -> Desired:
         version=message.version,
         assignments=assignments,
         access=Access(access.issuer, access.audience, keys_, links),
-        media_addresses=tuple(_media_address(text) for text in message.media_addresses),
+        media_addresses=MediaAddresses(
+            udp=tuple(_media_address(text) for text in message.media_addresses),
+            tcp=tuple(_media_address(text) for text in message.media_tcp_addresses),
+        ),
     )
+
+
+def _written(addresses: Iterable[tuple[str, int]]) -> list[str]:
+    return [str(Address(*address)) for address in addresses]
 
 
 def _media_address(text: str) -> tuple[str, int]:

@@ -65,6 +65,14 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaAddresses:
+    """Where viewers reach a relay's media ports: (ip, port), the preferred ones first."""
+
+    udp: tuple[tuple[str, int], ...] = ()
+    tcp: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """A whole desired state; `version` grows within a leader's `term`."""
 
@@ -72,5 +80,5 @@ class Desired:
     version: int
     assignments: tuple[Assignment, ...] = ()
     access: Access = field(default_factory=Access)
-    # (ip, port) where viewers reach the relay's media port; none where the relay knows that itself.
-    media_addresses: tuple[tuple[str, int], ...] = ()
+    # None where the relay knows them itself.
+    media_addresses: MediaAddresses = field(default_factory=MediaAddresses)

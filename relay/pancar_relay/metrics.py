@@ -119,6 +119,9 @@ class _Families(Collector):
             "Datagrams from no known viewer, or that failed authentication.",
             engine.datagrams_rejected,
         )
+        yield GaugeMetricFamily(
+            "pancar_tcp_connections", "Viewers' TCP connections, unproven ones included.", engine.tcp_connections
+        )
         yield GaugeMetricFamily("pancar_gso", "1 while sends use UDP segmentation offload.", float(engine.gso))
 
 
@@ -129,5 +132,6 @@ _STREAM_COUNTERS: list[tuple[str, str, Callable[[StreamStats], int]]] = [
     ("pancar_camera_packets_lost", "RTP packets lost on the way from the camera.", lambda s: s.packets_lost),
     ("pancar_camera_packets_sent", "RTP packets sent to the camera's viewers.", lambda s: s.packets_sent),
     ("pancar_camera_bytes_sent", "Bytes of sealed RTP sent to the camera's viewers.", lambda s: s.bytes_sent),
+    ("pancar_camera_frames_dropped", "Frames left out for viewers who are too slow.", lambda s: s.frames_dropped),
     ("pancar_camera_packets_resent", "RTP packets sent again on a viewer's NACK.", lambda s: s.packets_resent),
 ]

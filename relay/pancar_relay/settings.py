@@ -2,8 +2,9 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,12 @@ LogFormat = Literal["console", "json"]
 # A name as DNS and Kubernetes have them; addresses go through `parse_address`.
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 UNIX = "unix:"
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+# RFC 6724, 2.1: 6to4, Teredo, unique local and the deprecated kinds, which come after IPv4; all else is before it.
+_PRECEDENCE = [
+    (ipaddress.ip_network(prefix), rank)
+    for prefix, rank in {"2002::/16": 30, "2001::/32": 5, "fc00::/7": 3, "fec0::/10": 1, "3ffe::/16": 1}.items()
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +132,33 @@ def parse_address(text: str) -> Address:
 
 
 def host_addresses(wildcard: str) -> tuple[str, ...]:
-    """The host's addresses that a viewer elsewhere could reach, of the wildcard's family; else loopback."""
+    """The host's addresses that a viewer elsewhere could reach by a socket bound to the wildcard, which of IPv6 takes
+    both families, the preferred ones first; else loopback."""
     version = ipaddress.ip_address(wildcard).version
-    found = []
+    found: list[IpAddress] = []
     for adapter in ifaddr.get_adapters():
         for ip in adapter.ips:
             parsed = ipaddress.ip_address(ip.ip if isinstance(ip.ip, str) else ip.ip[0])
             # A link-local address means nothing without its scope, which a candidate line cannot carry.
-            if parsed.version == version and not parsed.is_loopback and not parsed.is_link_local:
-                found.append(str(parsed))
-    return tuple(found) or ("127.0.0.1" if version == 4 else "::1",)
+            if version in (6, parsed.version) and not parsed.is_loopback and not parsed.is_link_local:
+                found.append(parsed)
+    return tuple(map(str, by_preference(found))) or ("127.0.0.1" if version == 4 else "::1",)
+
+
+def by_preference(addresses: Sequence[IpAddress]) -> list[IpAddress]:
+    """The addresses by their precedence, and otherwise in their order; both families by turns, so that the one that
+    does not lead the viewer here holds him up for no more than one candidate (RFC 8421, 4)."""
+    ranked = sorted(addresses, key=_precedence, reverse=True)
+    families = [[address for address in ranked if address.version == version] for version in (4, 6)]
+    families.sort(key=lambda family: ranked.index(family[0]) if family else len(ranked))
+    return [address for pair in zip_longest(*families) for address in pair if address is not None]
+
+
+def _precedence(address: IpAddress) -> int:
+    """RFC 6724, 2.1: unique local addresses come after IPv4, for they may lead no further than this site."""
+    if address.version == 4:
+        return 35
+    return next((rank for prefix, rank in _PRECEDENCE if address in prefix), 40)
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

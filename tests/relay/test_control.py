@@ -3,7 +3,7 @@
 import pytest
 from pancar_proto.v1 import control_pb2 as pb
 from pancar_relay.control import Identity, Order, hello, read_desired
-from pancar_relay.desired import Desired, Source
+from pancar_relay.desired import Desired, MediaAddresses, Source
 from pancar_relay.errors import StaleDesiredError
 from pancar_relay.settings import Capacity
 from rigs.relay import PASSWORD, Minter, assignment
@@ -31,8 +31,11 @@ def test_what_the_process_before_was_told_makes_older_states_too_old() -> None:
 
 
 def test_hello_says_what_the_relay_lives_by() -> None:
-    identity = Identity("7f1c", "pancar/kota", "1", "https://192.0.2.1:8443", ("192.0.2.1:8801",), Capacity(2, 3, 4))
+    media = MediaAddresses(udp=(("192.0.2.1", 8801), ("2001:db8::1", 8801)), tcp=(("192.0.2.1", 8802),))
+    identity = Identity("7f1c", "pancar/kota", "1", "https://192.0.2.1:8443", media, Capacity(2, 3, 4))
     first = hello(identity, None)
+    assert list(first.media_addresses) == ["192.0.2.1:8801", "[2001:db8::1]:8801"]
+    assert list(first.media_tcp_addresses) == ["192.0.2.1:8802"]
     assert (first.term, list(first.holding)) == (0, [])
     assert (first.capacity.cameras, first.capacity.viewers, first.capacity.egress_mbps) == (2, 3, 4)
     state = read_desired(pb.Desired(term=7, version=3, assignments=[assignment("taman", "rtsp://192.0.2.1/")]))
@@ -41,14 +44,18 @@ def test_hello_says_what_the_relay_lives_by() -> None:
 
 
 def test_media_addresses_are_read() -> None:
-    read = read_desired(pb.Desired(media_addresses=["203.0.113.7:30801", "[2001:db8::7]:30801"]))
-    assert read.media_addresses == (("203.0.113.7", 30801), ("2001:db8::7", 30801))
+    udp, tcp = ["203.0.113.7:30801", "[2001:db8::7]:30801"], ["203.0.113.7:30802"]
+    read = read_desired(pb.Desired(media_addresses=udp, media_tcp_addresses=tcp))
+    assert read.media_addresses.udp == (("203.0.113.7", 30801), ("2001:db8::7", 30801))
+    assert read.media_addresses.tcp == (("203.0.113.7", 30802),)
 
 
 @pytest.mark.parametrize("address", ["", "203.0.113.7", "203.0.113.7:0", "0.0.0.0:30801", "kota.example:30801"])
 def test_a_media_address_that_nobody_could_send_to_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="media address"):
         read_desired(pb.Desired(media_addresses=[address]))
+    with pytest.raises(ValueError, match="media address"):
+        read_desired(pb.Desired(media_tcp_addresses=[address]))
 
 
 def test_a_sub_is_read_with_what_it_is_pulled_by() -> None:

@@ -1,10 +1,21 @@
 """The environment of a relay process, parsed."""
 
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pancar_relay.errors import SettingsError
-from pancar_relay.settings import Address, Capacity, Enrolling, Settings, host_addresses, parse_address
+from pancar_relay.settings import (
+    Address,
+    Capacity,
+    Enrolling,
+    Settings,
+    by_preference,
+    host_addresses,
+    parse_address,
+)
 
 LEAST = {
     "PANCAR_RELAY_UID": "u",
@@ -101,6 +112,35 @@ def test_beyond_loopback_with_a_certificate(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["127.0.0.1:8080", "[::1]:0", "[2001:db8::1]:65535"])
 def test_addresses_are_written_as_they_are_read(text: str) -> None:
     assert str(parse_address(text)) == text
+
+
+def test_addresses_come_by_their_precedence_and_both_families_by_turns() -> None:
+    addresses = ["fd00::1", "192.0.2.1", "2001:db8::1", "2002::1", "2001:db8::2", "2001::1", "192.0.2.2"]
+    ordered = by_preference([ip_address(address) for address in addresses])
+    # RFC 6724, 2.1: global IPv6, IPv4, then 6to4, Teredo, unique local. RFC 8421, 4: interleaved.
+    assert [str(address) for address in ordered] == [
+        *("2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2", "2002::1", "2001::1", "fd00::1")
+    ]
+    assert [str(address) for address in by_preference([ip_address("fd00::1"), ip_address("192.0.2.1")])] == [
+        *("192.0.2.1", "fd00::1")
+    ]
+    assert by_preference([]) == []
+
+
+@given(st.lists(st.ip_addresses(), unique=True))
+def test_no_address_is_lost_or_made_up_by_ordering(addresses: list[IPv4Address | IPv6Address]) -> None:
+    ordered = by_preference(addresses)
+    assert sorted(map(str, ordered)) == sorted(map(str, addresses))
+    few = min(sum(address.version == version for address in addresses) for version in (4, 6))
+    leading = [address.version for address in ordered[: 2 * few]]
+    assert leading in ([4, 6] * few, [6, 4] * few)
+
+
+def test_a_wildcard_of_either_family_stands_for_what_its_socket_takes() -> None:
+    both, old = host_addresses("::"), host_addresses("0.0.0.0")  # noqa: S104
+    assert set(old) <= {*both, "127.0.0.1"}
+    assert all(ip_address(address).version == 4 for address in old)
+    assert not any(ip_address(address).is_link_local for address in both)
 
 
 def test_media_addresses_of_a_wildcard_are_the_hosts_own() -> None:

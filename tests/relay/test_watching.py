@@ -138,23 +138,29 @@ async def test_viewers_are_told_where_the_operator_says_media_is_reached(
 ) -> None:
     def candidates(peer: RTCPeerConnection) -> list[str]:
         lines = peer.remoteDescription.sdp.splitlines()
-        return [" ".join(line.split()[4:6]) for line in lines if line.startswith("a=candidate:")]
+        found = [line.split() for line in lines if line.startswith("a=candidate:")]
+        return [" ".join((words[2], *words[4:6])) for words in found]
 
     port = relay.hello.media_addresses[0].rpartition(":")[2]
+    [tcp] = relay.hello.media_tcp_addresses
+    own = [f"udp 127.0.0.1 {port}", f"tcp {tcp.replace(':', ' ')}"]
     await live(relay, assignment("taman", camera.urls[0]))
     async with watching(http, relay, "taman") as (first, _):
-        assert candidates(first) == [f"127.0.0.1 {port}"]
+        assert candidates(first) == own
         # Another address of the same host, as a node's port is another one of the same relay.
         await relay.operator.desire(
-            assignment("taman", camera.urls[0]), media_addresses=["203.0.113.7:30801", f"127.0.0.1:{port}"]
+            assignment("taman", camera.urls[0]),
+            media_addresses=["203.0.113.7:30801", f"127.0.0.1:{port}"],
+            media_tcp_addresses=["203.0.113.7:30802"],
         )
         async with watching(http, relay, "taman") as (second, _):
-            assert candidates(second) == ["203.0.113.7 30801", f"127.0.0.1 {port}"]
+            told = ["udp 203.0.113.7 30801", f"udp 127.0.0.1 {port}", "tcp 203.0.113.7 30802"]
+            assert candidates(second) == told
             await frames(second, 5)
         await frames(first, 5)
     await relay.operator.desire(assignment("taman", camera.urls[0]))
     async with watching(http, relay, "taman") as (third, _):
-        assert candidates(third) == [f"127.0.0.1 {port}"]
+        assert candidates(third) == own
 
 
 async def test_new_credentials_keep_the_viewers(relay: Relay, http: aiohttp.ClientSession) -> None:

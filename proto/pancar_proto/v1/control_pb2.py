@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpancar_proto/v1/control.proto\x12\tpancar.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"*\n\x0c\x45nrolRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\t\":\n\rEnrolResponse\x12\x14\n\x0c\x63\x65rtificates\x18\x01 \x01(\x0c\x12\x13\n\x0b\x61uthorities\x18\x02 \x01(\x0c\"\xca\x01\n\x06Report\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x10.pancar.v1.HelloH\x00\x12\x1d\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x0e.pancar.v1.AckH\x00\x12)\n\x06\x63\x61mera\x18\x03 \x01(\x0b\x32\x17.pancar.v1.CameraStatusH\x00\x12(\n\tlink_used\x18\x04 \x01(\x0b\x32\x13.pancar.v1.LinkUsedH\x00\x12!\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x10.pancar.v1.DrainH\x00\x42\x06\n\x04kind\"\x17\n\x05\x44rain\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\xc0\x01\n\x05Hello\x12\x11\n\trelay_uid\x18\x01 \x01(\t\x12\x0c\n\x04pool\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08http_url\x18\x04 \x01(\t\x12\x17\n\x0fmedia_addresses\x18\x05 \x03(\t\x12%\n\x08\x63\x61pacity\x18\x06 \x01(\x0b\x32\x13.pancar.v1.Capacity\x12\x0c\n\x04term\x18\x07 \x01(\x04\x12%\n\x07holding\x18\x08 \x03(\x0b\x32\x14.pancar.v1.CameraKey\",\n\tCameraKey\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"A\n\x08\x43\x61pacity\x12\x0f\n\x07\x63\x61meras\x18\x01 \x01(\r\x12\x0f\n\x07viewers\x18\x02 \x01(\r\x12\x13\n\x0b\x65gress_mbps\x18\x03 \x01(\r\"3\n\x03\x41\x63k\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\xd7\x01\n\x0c\x43\x61meraStatus\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.pancar.v1.CameraState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x05video\x18\x07 \x01(\x0b\x32\x10.pancar.v1.Video\x12\x12\n\ngeneration\x18\x08 \x01(\x03\"r\n\x05Video\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12\x18\n\x10profile_level_id\x18\x02 \x01(\t\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\x0b\n\x03\x66ps\x18\x05 \x01(\x01\x12\x14\n\x0c\x62itrate_kbps\x18\x06 \x01(\r\"\x1f\n\x08LinkUsed\x12\x13\n\x0b\x63ode_sha256\x18\x01 \x01(\x0c\"\x90\x01\n\x07\x44\x65sired\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12*\n\x0b\x61ssignments\x18\x03 \x03(\x0b\x32\x15.pancar.v1.Assignment\x12!\n\x06\x61\x63\x63\x65ss\x18\x04 \x01(\x0b\x32\x11.pancar.v1.Access\x12\x17\n\x0fmedia_addresses\x18\x05 \x03(\t\"\xc6\x01\n\nAssignment\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0c\n\x04site\x18\x04 \x01(\t\x12\x1f\n\x04main\x18\x05 \x01(\x0b\x32\x11.pancar.v1.Source\x12\x0e\n\x06paused\x18\x06 \x01(\x08\x12\x15\n\rpaused_reason\x18\x07 \x01(\t\x12\x12\n\ngeneration\x18\x08 \x01(\x03\x12\x1e\n\x03sub\x18\t \x01(\x0b\x32\x11.pancar.v1.Source\"b\n\x06Source\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\'\n\ttransport\x18\x02 \x01(\x0e\x32\x14.pancar.v1.Transport\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\"t\n\x06\x41\x63\x63\x65ss\x12(\n\x04keys\x18\x01 \x03(\x0b\x32\x1a.pancar.v1.VerificationKey\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x10\n\x08\x61udience\x18\x03 \x01(\t\x12\x1e\n\x05links\x18\x04 \x03(\x0b\x32\x0f.pancar.v1.Link\"+\n\x0fVerificationKey\x12\x0b\n\x03kid\x18\x01 \x01(\t\x12\x0b\n\x03pem\x18\x02 \x01(\t\"Y\n\x04Link\x12\x13\n\x0b\x63ode_sha256\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\t\x12-\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*v\n\x0b\x43\x61meraState\x12\x1c\n\x18\x43\x41MERA_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41MERA_STATE_WAITING\x10\x01\x12\x15\n\x11\x43\x41MERA_STATE_LIVE\x10\x02\x12\x18\n\x14\x43\x41MERA_STATE_OFFLINE\x10\x03*L\n\tTransport\x12\x19\n\x15TRANSPORT_UNSPECIFIED\x10\x00\x12\x11\n\rTRANSPORT_TCP\x10\x01\x12\x11\n\rTRANSPORT_UDP\x10\x02\x32\x43\n\x0c\x43ontrolPlane\x12\x33\n\x06\x41ttach\x12\x11.pancar.v1.Report\x1a\x12.pancar.v1.Desired(\x01\x30\x01\x32G\n\tEnrolment\x12:\n\x05\x45nrol\x12\x17.pancar.v1.EnrolRequest\x1a\x18.pancar.v1.EnrolResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpancar_proto/v1/control.proto\x12\tpancar.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"*\n\x0c\x45nrolRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\t\":\n\rEnrolResponse\x12\x14\n\x0c\x63\x65rtificates\x18\x01 \x01(\x0c\x12\x13\n\x0b\x61uthorities\x18\x02 \x01(\x0c\"\xca\x01\n\x06Report\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x10.pancar.v1.HelloH\x00\x12\x1d\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x0e.pancar.v1.AckH\x00\x12)\n\x06\x63\x61mera\x18\x03 \x01(\x0b\x32\x17.pancar.v1.CameraStatusH\x00\x12(\n\tlink_used\x18\x04 \x01(\x0b\x32\x13.pancar.v1.LinkUsedH\x00\x12!\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x10.pancar.v1.DrainH\x00\x42\x06\n\x04kind\"\x17\n\x05\x44rain\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\xdd\x01\n\x05Hello\x12\x11\n\trelay_uid\x18\x01 \x01(\t\x12\x0c\n\x04pool\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08http_url\x18\x04 \x01(\t\x12\x17\n\x0fmedia_addresses\x18\x05 \x03(\t\x12%\n\x08\x63\x61pacity\x18\x06 \x01(\x0b\x32\x13.pancar.v1.Capacity\x12\x0c\n\x04term\x18\x07 \x01(\x04\x12%\n\x07holding\x18\x08 \x03(\x0b\x32\x14.pancar.v1.CameraKey\x12\x1b\n\x13media_tcp_addresses\x18\t \x03(\t\",\n\tCameraKey\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"A\n\x08\x43\x61pacity\x12\x0f\n\x07\x63\x61meras\x18\x01 \x01(\r\x12\x0f\n\x07viewers\x18\x02 \x01(\r\x12\x13\n\x0b\x65gress_mbps\x18\x03 \x01(\r\"3\n\x03\x41\x63k\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\xd7\x01\n\x0c\x43\x61meraStatus\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.pancar.v1.CameraState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x05video\x18\x07 \x01(\x0b\x32\x10.pancar.v1.Video\x12\x12\n\ngeneration\x18\x08 \x01(\x03\"r\n\x05Video\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12\x18\n\x10profile_level_id\x18\x02 \x01(\t\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\x0b\n\x03\x66ps\x18\x05 \x01(\x01\x12\x14\n\x0c\x62itrate_kbps\x18\x06 \x01(\r\"\x1f\n\x08LinkUsed\x12\x13\n\x0b\x63ode_sha256\x18\x01 \x01(\x0c\"\xad\x01\n\x07\x44\x65sired\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12*\n\x0b\x61ssignments\x18\x03 \x03(\x0b\x32\x15.pancar.v1.Assignment\x12!\n\x06\x61\x63\x63\x65ss\x18\x04 \x01(\x0b\x32\x11.pancar.v1.Access\x12\x17\n\x0fmedia_addresses\x18\x05 \x03(\t\x12\x1b\n\x13media_tcp_addresses\x18\x06 \x03(\t\"\xc6\x01\n\nAssignment\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0c\n\x04site\x18\x04 \x01(\t\x12\x1f\n\x04main\x18\x05 \x01(\x0b\x32\x11.pancar.v1.Source\x12\x0e\n\x06paused\x18\x06 \x01(\x08\x12\x15\n\rpaused_reason\x18\x07 \x01(\t\x12\x12\n\ngeneration\x18\x08 \x01(\x03\x12\x1e\n\x03sub\x18\t \x01(\x0b\x32\x11.pancar.v1.Source\"b\n\x06Source\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\'\n\ttransport\x18\x02 \x01(\x0e\x32\x14.pancar.v1.Transport\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\"t\n\x06\x41\x63\x63\x65ss\x12(\n\x04keys\x18\x01 \x03(\x0b\x32\x1a.pancar.v1.VerificationKey\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x10\n\x08\x61udience\x18\x03 \x01(\t\x12\x1e\n\x05links\x18\x04 \x03(\x0b\x32\x0f.pancar.v1.Link\"+\n\x0fVerificationKey\x12\x0b\n\x03kid\x18\x01 \x01(\t\x12\x0b\n\x03pem\x18\x02 \x01(\t\"Y\n\x04Link\x12\x13\n\x0b\x63ode_sha256\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\t\x12-\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*v\n\x0b\x43\x61meraState\x12\x1c\n\x18\x43\x41MERA_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41MERA_STATE_WAITING\x10\x01\x12\x15\n\x11\x43\x41MERA_STATE_LIVE\x10\x02\x12\x18\n\x14\x43\x41MERA_STATE_OFFLINE\x10\x03*L\n\tTransport\x12\x19\n\x15TRANSPORT_UNSPECIFIED\x10\x00\x12\x11\n\rTRANSPORT_TCP\x10\x01\x12\x11\n\rTRANSPORT_UDP\x10\x02\x32\x43\n\x0c\x43ontrolPlane\x12\x33\n\x06\x41ttach\x12\x11.pancar.v1.Report\x1a\x12.pancar.v1.Desired(\x01\x30\x01\x32G\n\tEnrolment\x12:\n\x05\x45nrol\x12\x17.pancar.v1.EnrolRequest\x1a\x18.pancar.v1.EnrolResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pancar_proto.v1.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CAMERASTATE']._serialized_start=1841
-  _globals['_CAMERASTATE']._serialized_end=1959
-  _globals['_TRANSPORT']._serialized_start=1961
-  _globals['_TRANSPORT']._serialized_end=2037
+  _globals['_CAMERASTATE']._serialized_start=1899
+  _globals['_CAMERASTATE']._serialized_end=2017
+  _globals['_TRANSPORT']._serialized_start=2019
+  _globals['_TRANSPORT']._serialized_end=2095
   _globals['_ENROLREQUEST']._serialized_start=77
   _globals['_ENROLREQUEST']._serialized_end=119
   _globals['_ENROLRESPONSE']._serialized_start=121
@@ -45,33 +45,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DRAIN']._serialized_start=386
   _globals['_DRAIN']._serialized_end=409
   _globals['_HELLO']._serialized_start=412
-  _globals['_HELLO']._serialized_end=604
-  _globals['_CAMERAKEY']._serialized_start=606
-  _globals['_CAMERAKEY']._serialized_end=650
-  _globals['_CAPACITY']._serialized_start=652
-  _globals['_CAPACITY']._serialized_end=717
-  _globals['_ACK']._serialized_start=719
-  _globals['_ACK']._serialized_end=770
-  _globals['_CAMERASTATUS']._serialized_start=773
-  _globals['_CAMERASTATUS']._serialized_end=988
-  _globals['_VIDEO']._serialized_start=990
-  _globals['_VIDEO']._serialized_end=1104
-  _globals['_LINKUSED']._serialized_start=1106
-  _globals['_LINKUSED']._serialized_end=1137
-  _globals['_DESIRED']._serialized_start=1140
-  _globals['_DESIRED']._serialized_end=1284
-  _globals['_ASSIGNMENT']._serialized_start=1287
-  _globals['_ASSIGNMENT']._serialized_end=1485
-  _globals['_SOURCE']._serialized_start=1487
-  _globals['_SOURCE']._serialized_end=1585
-  _globals['_ACCESS']._serialized_start=1587
-  _globals['_ACCESS']._serialized_end=1703
-  _globals['_VERIFICATIONKEY']._serialized_start=1705
-  _globals['_VERIFICATIONKEY']._serialized_end=1748
-  _globals['_LINK']._serialized_start=1750
-  _globals['_LINK']._serialized_end=1839
-  _globals['_CONTROLPLANE']._serialized_start=2039
-  _globals['_CONTROLPLANE']._serialized_end=2106
-  _globals['_ENROLMENT']._serialized_start=2108
-  _globals['_ENROLMENT']._serialized_end=2179
+  _globals['_HELLO']._serialized_end=633
+  _globals['_CAMERAKEY']._serialized_start=635
+  _globals['_CAMERAKEY']._serialized_end=679
+  _globals['_CAPACITY']._serialized_start=681
+  _globals['_CAPACITY']._serialized_end=746
+  _globals['_ACK']._serialized_start=748
+  _globals['_ACK']._serialized_end=799
+  _globals['_CAMERASTATUS']._serialized_start=802
+  _globals['_CAMERASTATUS']._serialized_end=1017
+  _globals['_VIDEO']._serialized_start=1019
+  _globals['_VIDEO']._serialized_end=1133
+  _globals['_LINKUSED']._serialized_start=1135
+  _globals['_LINKUSED']._serialized_end=1166
+  _globals['_DESIRED']._serialized_start=1169
+  _globals['_DESIRED']._serialized_end=1342
+  _globals['_ASSIGNMENT']._serialized_start=1345
+  _globals['_ASSIGNMENT']._serialized_end=1543
+  _globals['_SOURCE']._serialized_start=1545
+  _globals['_SOURCE']._serialized_end=1643
+  _globals['_ACCESS']._serialized_start=1645
+  _globals['_ACCESS']._serialized_end=1761
+  _globals['_VERIFICATIONKEY']._serialized_start=1763
+  _globals['_VERIFICATIONKEY']._serialized_end=1806
+  _globals['_LINK']._serialized_start=1808
+  _globals['_LINK']._serialized_end=1897
+  _globals['_CONTROLPLANE']._serialized_start=2097
+  _globals['_CONTROLPLANE']._serialized_end=2164
+  _globals['_ENROLMENT']._serialized_start=2166
+  _globals['_ENROLMENT']._serialized_end=2237
 # @@protoc_insertion_point(module_scope)

@@ -186,6 +186,7 @@ class Hello(_message.Message):
     CAPACITY_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
     HOLDING_FIELD_NUMBER: _builtins.int
+    MEDIA_TCP_ADDRESSES_FIELD_NUMBER: _builtins.int
     relay_uid: _builtins.str
     """Identity of the relay: its pod's UID, or one made by `pancar up` for each process."""
     pool: _builtins.str
@@ -202,6 +203,10 @@ class Hello(_message.Message):
     def capacity(self) -> Global___Capacity: ...
     @_builtins.property
     def holding(self) -> _containers.RepeatedCompositeFieldContainer[Global___CameraKey]: ...
+    @_builtins.property
+    def media_tcp_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """TCP addresses it advertises to viewers (RFC 6544), "ip:port"."""
+
     def __init__(
         self,
         *,
@@ -213,10 +218,11 @@ class Hello(_message.Message):
         capacity: Global___Capacity | None = ...,
         term: _builtins.int = ...,
         holding: _abc.Iterable[Global___CameraKey] | None = ...,
+        media_tcp_addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "holding", b"holding", "http_url", b"http_url", "media_addresses", b"media_addresses", "pool", b"pool", "relay_uid", b"relay_uid", "term", b"term", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "holding", b"holding", "http_url", b"http_url", "media_addresses", b"media_addresses", "media_tcp_addresses", b"media_tcp_addresses", "pool", b"pool", "relay_uid", b"relay_uid", "term", b"term", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -413,6 +419,7 @@ class Desired(_message.Message):
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     ACCESS_FIELD_NUMBER: _builtins.int
     MEDIA_ADDRESSES_FIELD_NUMBER: _builtins.int
+    MEDIA_TCP_ADDRESSES_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     version: _builtins.int
     @_builtins.property
@@ -421,8 +428,12 @@ class Desired(_message.Message):
     def access(self) -> Global___Access: ...
     @_builtins.property
     def media_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Where viewers reach its media port, "ip:port", where the relay cannot know that itself; else none."""
+        """Where viewers reach its media port, "ip:port", where the relay cannot know that itself; else none. Without TCP
+        addresses beside them the relay advertises no TCP.
+        """
 
+    @_builtins.property
+    def media_tcp_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -431,10 +442,11 @@ class Desired(_message.Message):
         assignments: _abc.Iterable[Global___Assignment] | None = ...,
         access: Global___Access | None = ...,
         media_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        media_tcp_addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "assignments", b"assignments", "media_addresses", b"media_addresses", "term", b"term", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "assignments", b"assignments", "media_addresses", b"media_addresses", "media_tcp_addresses", b"media_tcp_addresses", "term", b"term", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -101,7 +101,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """The relay's end of one session."""
+    """The relay's end of one session; (ip, port) of each candidate, the preferred ones first."""
 
     addresses: tuple[tuple[str, int], ...]
     fingerprint: str
@@ -109,6 +109,7 @@ class Local:
     ice_pwd: str
     ssrc: int
     cname: str
+    tcp_addresses: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -145,7 +146,7 @@ def choose(codecs: Sequence[Codec], profile_level_id: str) -> Codec:
 
 def answer(offer: Offer, codec: Codec, local: Local) -> str:
     """The answer to `offer` with `codec`, one of its codecs."""
-    before, middle, after = _template(offer.shape, codec, local.addresses, local.fingerprint)
+    before, middle, after = _template(offer.shape, codec, local.addresses, local.tcp_addresses, local.fingerprint)
     own = (
         f"{local.ice_ufrag}\r\na=ice-pwd:{local.ice_pwd}\r\n"
         f"a=ssrc:{local.ssrc} cname:{local.cname}\r\na=ssrc:{local.ssrc} msid:{MSID}"
@@ -155,7 +156,11 @@ def answer(offer: Offer, codec: Codec, local: Local) -> str:
 
 @lru_cache(maxsize=CACHED)
 def _template(
-    shape: Shape, codec: Codec, addresses: tuple[tuple[str, int], ...], fingerprint: str
+    shape: Shape,
+    codec: Codec,
+    addresses: tuple[tuple[str, int], ...],
+    tcp_addresses: tuple[tuple[str, int], ...],
+    fingerprint: str,
 ) -> tuple[str, str, str]:
     """An answer in three parts, between which stand its origin and, as its ice-ufrag, what is the session's own."""
     session = SessionDescription()
@@ -172,6 +177,7 @@ def _template(
             _accept(media, shape, codec)
             media.host, media.port = addresses[0]
             media.ice_candidates = [_candidate(*where) for where in enumerate(addresses)]
+            media.ice_candidates += [_tcp_candidate(*where) for where in enumerate(tcp_addresses)]
             media.dtls = RTCDtlsParameters(fingerprints=[RTCDtlsFingerprint(*fingerprint.split(" "))], role="server")
         session.media.append(media)
     before, middle, after = str(session).split(_MARK)
@@ -355,4 +361,20 @@ def _candidate(index: int, address: tuple[str, int]) -> RTCIceCandidate:
         priority=priority,
         protocol="udp",
         type="host",
+    )
+
+
+def _tcp_candidate(index: int, address: tuple[str, int]) -> RTCIceCandidate:
+    # RFC 6544, 4.2: passive ones have direction preference 4 in the upper three bits of the local preference. The type
+    # preference is that of browsers: whatever way there is over UDP comes first, but for one through a TURN server.
+    priority = (90 << 24) | ((4 << 13 | 8191 - index) << 8) | 255
+    return RTCIceCandidate(
+        component=1,
+        foundation=f"t{index + 1}",
+        ip=address[0],
+        port=address[1],
+        priority=priority,
+        protocol="tcp",
+        type="host",
+        tcpType="passive",
     )

@@ -16,7 +16,7 @@ import structlog
 from aiortc import RTCDtlsFingerprint
 
 from pancar_relay._engine import DtlsReceived, Engine, ViewerEnded
-from pancar_relay.desired import CameraKey
+from pancar_relay.desired import CameraKey, MediaAddresses
 from pancar_relay.errors import JoinRefusedError
 from pancar_relay.ingest.cameras import View
 from pancar_relay.viewer.dtls import Certificate, Handshake, HandshakeError, Keys
@@ -66,10 +66,10 @@ class _Join:
 class Sessions:
     """All sessions, by id and by the engine's viewer id."""
 
-    def __init__(self, engine: Engine, rights: Rights, addresses: Sequence[tuple[str, int]], capacity: int) -> None:
+    def __init__(self, engine: Engine, rights: Rights, media: MediaAddresses, capacity: int) -> None:
         self._engine = engine
         self._rights = rights
-        self._addresses = tuple(addresses)
+        self._media = media
         self._capacity = capacity
         self._certificate = Certificate.generateCertificate()
         fingerprint = self._certificate.fingerprint()
@@ -86,9 +86,9 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(self._by_id.values())
 
-    def advertise(self, addresses: Sequence[tuple[str, int]]) -> None:
+    def advertise(self, media: MediaAddresses) -> None:
         """Viewers who join from now on are told to send there."""
-        self._addresses = tuple(addresses)
+        self._media = media
 
     def get(self, session_id: str) -> Session | None:
         return self._by_id.get(session_id)
@@ -106,7 +106,8 @@ class Sessions:
         shape = offer.shape
         codec = choose(shape.codecs, camera.video.profile_level_id)
         local = Local(
-            addresses=self._addresses,
+            addresses=self._media.udp,
+            tcp_addresses=self._media.tcp,
             ice_ufrag=secrets.token_hex(4),
             ice_pwd=secrets.token_hex(16),
             fingerprint=self._fingerprint,

@@ -15,6 +15,7 @@ LOCAL = Local(
     ice_pwd="p" * 32,
     ssrc=3_000_000_000,
     cname="cname",
+    tcp_addresses=(("192.0.2.10", 40001), ("2001:db8::10", 40001)),
 )
 VIDEO = f"""m=video 9 UDP/TLS/RTP/SAVPF 96 97 98
 c=IN IP4 0.0.0.0
@@ -82,11 +83,17 @@ def test_the_relay_is_ice_lite_and_the_dtls_server() -> None:
     assert (video.ice.usernameFragment, video.ice.password) == (LOCAL.ice_ufrag, LOCAL.ice_pwd)
     assert (video.dtls.role, video.dtls.fingerprints[0].value) == ("server", FINGERPRINT)
     assert video.ice_candidates_complete
-    assert [(c.ip, c.port, c.protocol, c.type) for c in video.ice_candidates] == [
-        ("192.0.2.10", 40000, "udp", "host"),
-        ("2001:db8::10", 40000, "udp", "host"),
+    assert [(c.ip, c.port, c.protocol, c.type, c.tcpType) for c in video.ice_candidates] == [
+        ("192.0.2.10", 40000, "udp", "host", None),
+        ("2001:db8::10", 40000, "udp", "host", None),
+        ("192.0.2.10", 40001, "tcp", "host", "passive"),
+        ("2001:db8::10", 40001, "tcp", "host", "passive"),
     ]
-    assert video.ice_candidates[0].priority > video.ice_candidates[1].priority
+    priorities = [candidate.priority for candidate in video.ice_candidates]
+    assert priorities == sorted(set(priorities), reverse=True)
+    # RFC 6544, 4.2: the direction preference of passive candidates is 4.
+    assert [priority >> 21 & 7 for priority in priorities[2:]] == [4, 4]
+    assert len({candidate.foundation for candidate in video.ice_candidates}) == 4
     assert [(s.ssrc, s.cname) for s in video.ssrc] == [(LOCAL.ssrc, LOCAL.cname)]
 
 

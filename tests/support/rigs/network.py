@@ -6,10 +6,12 @@ its power. The test's own side stays up, so that no packet ever looks for anothe
 
 import os
 import random
+import shlex
 import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,30 +21,56 @@ def _ip(*arguments: str) -> None:
 
 
 class Host:
-    """Made when constructed, gone with `remove`; `address` is its, `command` runs a program there."""
+    """Made when constructed, gone with `remove`; `address` is its and `gateway` the test's on the cable, both of either
+    family; `command` runs a program there."""
 
     def __init__(self) -> None:
         self._name = "pt" + uuid.uuid4().hex[:10]
         self._here = self._name + "h"
         # A /30 of 10.213.0.0/16, of which many may be in use at once by tests that run in parallel.
         network = random.randrange(1 << 14) * 4  # noqa: S311 (no secret)
-        self._gateway, self.address = (f"10.213.{(network + n) >> 8}.{(network + n) & 255}" for n in (1, 2))
+        self.gateway, self.address = (f"10.213.{(network + n) >> 8}.{(network + n) & 255}" for n in (1, 2))
+        self.gateway6, self.address6 = (f"fd2a:6e61:{network:x}::{n}" for n in (1, 2))
         _ip("netns", "add", self._name)
         _ip("link", "add", self._here, "type", "veth", "peer", "name", "eth0", "netns", self._name)
-        _ip("address", "add", f"{self._gateway}/30", "dev", self._here)
+        _ip("address", "add", f"{self.gateway}/30", "dev", self._here)
+        _ip("address", "add", f"{self.gateway6}/64", "dev", self._here, "nodad")
         _ip("link", "set", self._here, "up")
         _ip("-n", self._name, "address", "add", f"{self.address}/30", "dev", "eth0")
-        _ip("-n", self._name, "link", "set", "eth0", "up")
+        _ip("-n", self._name, "address", "add", f"{self.address6}/64", "dev", "eth0", "nodad")
+        for device in ("lo", "eth0"):
+            _ip("-n", self._name, "link", "set", device, "up")
 
     @property
     def command(self) -> list[str]:
         return ["ip", "netns", "exec", self._name]
 
+    def program(self, path: Path, folder: Path) -> Path:
+        """A program that runs the one at `path` there, for who takes a path and no command."""
+        script = folder / f"{path.name}-on-{self._name}"
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(self.command)} {shlex.quote(str(path))} "$@"\n')
+        script.chmod(0o700)
+        return script
+
     def unplug(self) -> None:
-        _ip("-n", self._name, "route", "add", "blackhole", f"{self._gateway}/32")
+        _ip("-n", self._name, "route", "add", "blackhole", f"{self.gateway}/32")
 
     def plug_in(self) -> None:
-        _ip("-n", self._name, "route", "del", "blackhole", f"{self._gateway}/32")
+        _ip("-n", self._name, "route", "del", "blackhole", f"{self.gateway}/32")
+
+    def block_udp(self, *, towards: str = "") -> None:
+        """From now on its firewall lets no UDP through: none at all, or none to and from one address."""
+        if shutil.which("nft") is None:
+            pytest.skip("a firewall takes nftables: see tests/install-peers.sh")
+        family = "ip6" if ":" in towards else "ip"
+        chains = []
+        for hook, end in (("input", "saddr"), ("output", "daddr")):
+            which = f"{family} {end} {towards} " if towards else ""
+            chains.append(
+                f"chain to_{hook} {{ type filter hook {hook} priority 0; {which}meta l4proto udp counter drop; }}\n"
+            )
+        rules = f"table inet firewall {{\n{''.join(chains)}}}\n"
+        subprocess.run([*self.command, "nft", "-f", "-"], input=rules, check=True, capture_output=True, text=True)
 
     def remove(self) -> None:
         # At once and by name: the namespace itself may outlive its name while sockets in it still close.

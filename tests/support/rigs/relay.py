@@ -179,6 +179,7 @@ class Operator(Certifier, ControlPlaneServicer):
         term: int = 1,
         access: pb.Access | None = None,
         media_addresses: Sequence[str] = (),
+        media_tcp_addresses: Sequence[str] = (),
     ) -> pb.Ack:
         """Sends a new desired state and waits for its acknowledgement."""
         version = self._desired.version + 1
@@ -188,6 +189,7 @@ class Operator(Certifier, ControlPlaneServicer):
             assignments=assignments,
             access=access or self.minter.access(),
             media_addresses=media_addresses,
+            media_tcp_addresses=media_tcp_addresses,
         )
         async with self._told:
             self._desired = desired
