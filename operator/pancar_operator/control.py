@@ -41,7 +41,7 @@ from pancar_operator.model import (
     Transport,
     Video,
 )
-from pancar_operator.observe import Endpoint, Known
+from pancar_operator.observe import Endpoint, Known, MediaAddresses
 from pancar_operator.steps import Holding, Release, Step
 
 HELLO_SECONDS: Final = 10.0
@@ -90,7 +90,7 @@ class _Seat:
     planned: bool = False
     dirty: bool = True
     # Media addresses in the state that was sent last.
-    addresses: tuple[str, ...] = ()
+    addresses: MediaAddresses = field(default_factory=MediaAddresses)
 
     def holding(self) -> Holding:
         return Holding(dict(self.desired), self.acked.union(*(keys for keys, _ in self.in_flight.values())))
@@ -258,7 +258,8 @@ class ControlPlane(control_pb2_grpc.ControlPlaneServicer):
                     version=self._version,
                     assignments=[_assignment(key, placement) for key, placement in sorted(seat.desired.items())],
                     access=_access(self._access),
-                    media_addresses=seat.addresses,
+                    media_addresses=seat.addresses.udp,
+                    media_tcp_addresses=seat.addresses.tcp,
                 )
 
     async def _read(self, uid: str, seat: _Seat, stream: _Stream, reports: AsyncIterator[pb.Report]) -> None:

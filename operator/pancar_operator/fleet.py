@@ -35,7 +35,7 @@ from pancar_operator.endings import End, Ending, Present, endings
 from pancar_operator.hindrances import hindrance
 from pancar_operator.model import Key, Pod, RelayPool
 from pancar_operator.names import Names
-from pancar_operator.observe import Known
+from pancar_operator.observe import Known, MediaAddresses
 from pancar_operator.plan import Plan
 from pancar_operator.reflector import Reflector
 
@@ -112,7 +112,7 @@ class Fleet:
         self._settled: dict[Target, tuple[Body, Body]] = {}
         # What the API server keeps otherwise than it was told, by the body and its version: telling again is no use.
         self._kept_otherwise: dict[Target, tuple[Body, str]] = {}
-        self._addresses: dict[str, tuple[str, ...]] = {}
+        self._addresses: dict[str, MediaAddresses] = {}
         self._names = Names(self._woken.set)
         # Since when pods are not ready, and StatefulSets lack some, by uid.
         self._late: dict[str, float] = {}
@@ -325,7 +325,7 @@ class Fleet:
 
     def _tell_addresses(self) -> None:
         """Where viewers reach the media ports of pods that have a Service of their own."""
-        told: dict[str, tuple[str, ...]] = {}
+        told: dict[str, MediaAddresses] = {}
         names: set[str] = set()
         for uid, pod in self._known.pods.items():
             target = Target("Service", Key(pod.namespace, pod.name))
@@ -333,10 +333,13 @@ class Fleet:
             if service is None or _pool_of(service) != pod.pool or not _is_pod_service(target, service):
                 continue
             names.update(specs.balancer_names(service))
-            told[uid] = specs.media_addresses(service, pod, self._names.addresses)
+            told[uid] = MediaAddresses(
+                udp=specs.media_addresses(service, pod, specs.MEDIA, self._names.addresses),
+                tcp=specs.media_addresses(service, pod, specs.MEDIA_TCP, self._names.addresses),
+            )
         for uid in told.keys() | self._addresses.keys():
-            if told.get(uid, ()) != self._addresses.get(uid, ()):
-                self._known.put_addresses(uid, told.get(uid, ()))
+            if told.get(uid) != self._addresses.get(uid):
+                self._known.put_addresses(uid, told.get(uid, MediaAddresses()))
         self._addresses = told
         self._names.want(names)
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from pancar_proto import listening
 
 from pancar_operator.settings import Address
 
@@ -27,7 +28,7 @@ async def health(
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, listen.host, listen.port).start()
+        await web.SockSite(runner, listening.listen(listen.host, listen.port)).start()
         yield Address(listen.host, int(runner.addresses[0][1]))
     finally:
         await runner.cleanup()

@@ -507,8 +507,8 @@ class Pod:
     # Empty until it is scheduled.
     node: str = ""
     ip: str = ""
-    # Its node's address.
-    host_ip: str = ""
+    # Its node's, the preferred one first.
+    host_ips: tuple[str, ...] = ()
     # Its container runs.
     running: bool = False
     ready: bool = False
@@ -516,6 +516,10 @@ class Pod:
     deleting: bool = False
     # The hash of the template it was made from (controller-revision-hash).
     revision: str = ""
+
+    @property
+    def host_ip(self) -> str:
+        return next(iter(self.host_ips), "")
 
 
 @plain(frozen=True, slots=True)

@@ -141,7 +141,7 @@ def pod(body: Body) -> Pod | None:
         ordinal=int(ordinal),
         node=intern(spec.get("nodeName") or ""),
         ip=status.get("podIP") or "",
-        host_ip=intern(status.get("hostIP") or ""),
+        host_ips=tuple(intern(each["ip"]) for each in status.get("hostIPs", ())),
         running=any(each["name"] == _CONTAINER and "running" in each.get("state", {}) for each in containers),
         ready=_holds(status, "Ready"),
         deleting="deletionTimestamp" in metadata,

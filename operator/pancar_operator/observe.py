@@ -65,6 +65,17 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaAddresses:
+    """Where viewers reach a relay's media ports ("ip:port"), where it cannot know that itself."""
+
+    udp: tuple[str, ...] = ()
+    tcp: tuple[str, ...] = ()
+
+
+_NOWHERE: Final = MediaAddresses()
+
+
+@dataclass(frozen=True, slots=True)
 class KnownRelay:
     """A relay that is attached, or was a short while ago."""
 
@@ -109,7 +120,7 @@ class Known:
         self._waiting: dict[Key, Camera] = {}
         self._wanting: dict[Key, set[Key]] = {}
         self._bitrates: dict[Key, int] = {}
-        self._addresses: dict[str, tuple[str, ...]] = {}
+        self._addresses: dict[str, MediaAddresses] = {}
         self._sizes: dict[Key, int] = {}
         self._revisions: dict[Key, str] = {}
         # Relays that asked to be emptied.
@@ -232,15 +243,15 @@ class Known:
         if self.nodes.drop(name):
             self.changed.set()
 
-    def put_addresses(self, uid: str, addresses: tuple[str, ...]) -> None:
-        """Where viewers reach the relay's media port ("ip:port"), if it cannot know that itself; else none."""
-        if self._addresses.get(uid, ()) != addresses:
+    def put_addresses(self, uid: str, addresses: MediaAddresses) -> None:
+        """Where viewers reach the relay, if it cannot know that itself; else none."""
+        if self.addresses(uid) != addresses:
             self._addresses[uid] = addresses
             self.changed.set()
 
-    def addresses(self, uid: str) -> tuple[str, ...]:
+    def addresses(self, uid: str) -> MediaAddresses:
         """What `put_addresses` said."""
-        return self._addresses.get(uid, ())
+        return self._addresses.get(uid, _NOWHERE)
 
     def put_size(self, pool: Key, replicas: int | None) -> None:
         """Relays that the pool has pods for now; None once it has no StatefulSet."""

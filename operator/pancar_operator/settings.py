@@ -52,9 +52,9 @@ class Settings:
         return cls(
             namespace=namespace,
             identity=_required(environment, "PANCAR_IDENTITY", "the name of the operator's pod"),
-            attach_listen=_address(environment, "PANCAR_LISTEN", "0.0.0.0:8443"),
-            enrol_listen=_address(environment, "PANCAR_ENROL_LISTEN", "0.0.0.0:8444"),
-            health_listen=_address(environment, "PANCAR_HEALTH_LISTEN", "0.0.0.0:8081"),
+            attach_listen=_address(environment, "PANCAR_LISTEN", "[::]:8443"),
+            enrol_listen=_address(environment, "PANCAR_ENROL_LISTEN", "[::]:8444"),
+            health_listen=_address(environment, "PANCAR_HEALTH_LISTEN", "[::]:8081"),
             deployment=Deployment(
                 image=_required(environment, "PANCAR_RELAY_IMAGE", "the image that relays run"),
                 pull_policy=_pull_policy(environment),

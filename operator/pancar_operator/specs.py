@@ -28,6 +28,9 @@ POD_NAME_LABEL: Final = "statefulset.kubernetes.io/pod-name"
 
 HTTPS_PORT: Final = 8443
 MEDIA_PORT: Final = 8801
+# Names of the media port in containers and Services, as UDP has it and as TCP does.
+MEDIA: Final = "media"
+MEDIA_TCP: Final = "media-tcp"
 AUTHORITIES_KEY: Final = "ca.crt"
 TOKEN_AUDIENCE: Final = "pancar-operator"  # noqa: S105 (who it is for)
 
@@ -40,6 +43,9 @@ _GRACE_SECONDS: Final = 45
 _START_SECONDS: Final = 60
 _TOKEN_SECONDS: Final = 3600
 _ON_NODE: Final = frozenset({Exposure.HOST_PORT, Exposure.HOST_NETWORK})
+# Where the cluster has both; elsewhere it means the one there is.
+_BOTH_FAMILIES: Final[Body] = {"ipFamilyPolicy": "PreferDualStack"}
+_FAMILIES: Final = ("IPv4", "IPv6")
 _BY_SERVICE: Final = frozenset({Exposure.NODE_PORT, Exposure.LOAD_BALANCER})
 
 
@@ -77,7 +83,7 @@ def authorities(pool: RelayPool, uid: str, pem: bytes) -> Body:
 def headless_service(pool: RelayPool, uid: str) -> Body:
     """Gives each pod its name in DNS."""
     name = pool.metadata.name
-    spec = {"clusterIP": "None", "selector": selector(name), "ports": _service_ports()}
+    spec = {"clusterIP": "None", "selector": selector(name), **_BOTH_FAMILIES, "ports": _service_ports()}
     return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(pool, uid, name), "spec": spec}
 
 
@@ -91,6 +97,7 @@ def pod_service(pool: RelayPool, uid: str, ordinal: int) -> Body:
         "externalTrafficPolicy": "Local",
         # A relay that drains is not ready, and serves its viewers to the end.
         "publishNotReadyAddresses": True,
+        **_BOTH_FAMILIES,
         "ports": _service_ports(),
     }
     return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(pool, uid, name), "spec": spec}
@@ -138,9 +145,10 @@ def pod_template(pool: RelayPool, deployment: Deployment) -> Body:
 
 
 def media_addresses(
-    service: Mapping[str, Any], pod: Pod, found: Callable[[str], tuple[str, ...]] = lambda _: ()
+    service: Mapping[str, Any], pod: Pod, port: str = MEDIA, found: Callable[[str], tuple[str, ...]] = lambda _: ()
 ) -> tuple[str, ...]:
-    """Where viewers send media to a pod that has this Service, "ip:port"; none while that is not known.
+    """Where viewers send media to a pod that has this Service, "ip:port", by its port of that name; none while that is
+    not known.
 
     `found` knows the addresses of load balancers that have a name only (`balancer_names`).
     """
@@ -149,8 +157,10 @@ def media_addresses(
         named = (ip for name in balancer_names(service) for ip in found(name))
         ips = [*(entry["ip"] for entry in _ingress(service) if entry.get("ip")), *named]
         return tuple(_address(ip, MEDIA_PORT) for ip in ips)
-    ports = (port.get("nodePort", 0) for port in spec["ports"] if port["name"] == "media")
-    return tuple(_address(pod.host_ip, port) for port in ports if port and pod.host_ip)
+    number = next((each.get("nodePort", 0) for each in spec["ports"] if each["name"] == port), 0)
+    families = spec.get("ipFamilies", _FAMILIES)
+    ips = [ip for ip in pod.host_ips if _FAMILIES[":" in ip] in families]
+    return tuple(_address(ip, number) for ip in ips) if number else ()
 
 
 def balancer_names(service: Mapping[str, Any]) -> tuple[str, ...]:
@@ -193,8 +203,8 @@ def _metadata(pool: RelayPool, uid: str, name: str) -> Body:
 def _service_ports() -> list[Body]:
     return [
         {"name": "https", "port": HTTPS_PORT, "protocol": "TCP", "targetPort": "https"},
-        {"name": "media", "port": MEDIA_PORT, "protocol": "UDP", "targetPort": "media"},
-        {"name": "media-tcp", "port": MEDIA_PORT, "protocol": "TCP", "targetPort": "media-tcp"},
+        {"name": MEDIA, "port": MEDIA_PORT, "protocol": "UDP", "targetPort": MEDIA},
+        {"name": MEDIA_TCP, "port": MEDIA_PORT, "protocol": "TCP", "targetPort": MEDIA_TCP},
     ]
 
 
@@ -256,7 +266,7 @@ def _probe(path: str, *, period: int, timeout: int, failures: int) -> Body:
 def _environment(pool: RelayPool, deployment: Deployment) -> list[Body]:
     capacity = pool.spec.capacity
     # Behind a Service the relay is reached from within the cluster by this, and told of the rest by the operator.
-    own_address = "status.hostIP" if pool.spec.media.exposure in _ON_NODE else "status.podIP"
+    own_addresses = "status.hostIPs" if pool.spec.media.exposure in _ON_NODE else "status.podIPs"
     told = {
         "PANCAR_POOL": str(pool.key),
         "PANCAR_CONTROL": deployment.control,
@@ -264,8 +274,8 @@ def _environment(pool: RelayPool, deployment: Deployment) -> list[Body]:
         "PANCAR_CONTROL_AUTHORITIES": f"{_CONTROL_FOLDER}/{AUTHORITIES_KEY}",
         "PANCAR_TOKEN": f"{_CONTROL_FOLDER}/token",
         "PANCAR_STATE_DIR": _STATE_FOLDER,
-        "PANCAR_HTTP_LISTEN": f"0.0.0.0:{HTTPS_PORT}",
-        "PANCAR_MEDIA_LISTEN": f"0.0.0.0:{MEDIA_PORT}",
+        "PANCAR_HTTP_LISTEN": f"[::]:{HTTPS_PORT}",
+        "PANCAR_MEDIA_LISTEN": f"[::]:{MEDIA_PORT}",
         "PANCAR_DRAIN_SECONDS": str(_DRAIN_SECONDS),
         "PANCAR_CAPACITY_CAMERAS": str(capacity.cameras),
         "PANCAR_CAPACITY_VIEWERS": str(capacity.viewers),
@@ -275,7 +285,7 @@ def _environment(pool: RelayPool, deployment: Deployment) -> list[Body]:
     fields = {
         "PANCAR_RELAY_UID": "metadata.uid",
         "PANCAR_RELAY_NAME": "metadata.name",
-        "PANCAR_MEDIA_ADDRESSES": own_address,
+        "PANCAR_MEDIA_ADDRESSES": own_addresses,
     }
     return [
         *(
@@ -287,7 +297,7 @@ def _environment(pool: RelayPool, deployment: Deployment) -> list[Body]:
 
 
 def _container_ports(exposure: Exposure) -> list[Body]:
-    ports = (("https", HTTPS_PORT, "TCP"), ("media", MEDIA_PORT, "UDP"), ("media-tcp", MEDIA_PORT, "TCP"))
+    ports = (("https", HTTPS_PORT, "TCP"), (MEDIA, MEDIA_PORT, "UDP"), (MEDIA_TCP, MEDIA_PORT, "TCP"))
     return [
         {
             "name": name,

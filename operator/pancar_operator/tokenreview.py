@@ -73,7 +73,7 @@ class PodTokens:
         addresses = [each["ip"] for each in status.get("podIPs", ())]
         if _on_node(body.get("spec", {})):
             addresses += [each["ip"] for each in status.get("hostIPs", ())]
-        told = [address.rpartition(":")[0].strip("[]") for address in self._known.addresses(pod.uid)]
+        told = [address.rpartition(":")[0].strip("[]") for address in self._known.addresses(pod.uid).udp]
         return Enrolled(pod.uid, pod.pool, pod.name, tuple(dict.fromkeys([*addresses, *told])))
 
     async def _is_pool(self, pool: Key) -> bool:

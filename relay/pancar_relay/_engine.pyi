@@ -1,4 +1,4 @@
-"""The packet engine: one UDP socket, TCP beside it, and a thread of its own that never holds the GIL while packets flow.
+"""The packet engine: one UDP socket, TCP beside it, and a thread of its own that takes no GIL while packets flow.
 
 Calls hand a command to that thread and return at once; a command that names a stream or viewer already gone does
 nothing. What the engine has to say waits in `events()`; `fileno()` is readable while something waits there.

@@ -10,6 +10,7 @@ import ssl
 
 import structlog
 from aiohttp import web
+from pancar_proto import listening
 
 from pancar_relay.settings import Address
 
@@ -18,7 +19,6 @@ log = structlog.get_logger()
 # A wall holds a few at a time, one of them for its events.
 CONNECTIONS_LIMIT = 4096
 HANDSHAKE_SECONDS = 10.0
-BACKLOG = 1024
 # Seconds without accepting where the process has no descriptor left.
 ACCEPT_PAUSE = 0.1
 
@@ -31,14 +31,7 @@ class Listener:
         self._server = server
         self._context = context
         self._opening: set[asyncio.Task[None]] = set()
-        ipv6 = ":" in address.host
-        # As for media, the IPv6 wildcard takes IPv4 as well.
-        self._socket = socket.create_server(
-            (address.host, address.port),
-            family=socket.AF_INET6 if ipv6 else socket.AF_INET,
-            backlog=BACKLOG,
-            dualstack_ipv6=ipv6 and address.wildcard,
-        )
+        self._socket = listening.listen(address.host, address.port)
         self._socket.setblocking(False)
         self._accepting = asyncio.create_task(self._accept(), name="http-listener")
 

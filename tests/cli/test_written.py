@@ -77,6 +77,7 @@ def pod(name: str = "city-0", *, revision: str = "new", ready: bool = True, crea
         "status": {
             "podIP": "10.0.0.5",
             "hostIP": "192.0.2.50",
+            "hostIPs": [{"ip": "192.0.2.50"}],
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
             "containerStatuses": [{"name": "relay", "state": {"running": {}}}],
         },

@@ -57,5 +57,5 @@ async def test_relays_are_ready_and_reached(pools: Kube, namespace: str, relay_i
         for pod in pods:
             address = await asyncio.to_thread(https, own, pod, exposure)
             assert await status(f"https://{address}/readyz") == 200
-            has_address = bool(running.known.addresses(pod.uid))
+            has_address = bool(running.known.addresses(pod.uid).udp)
             assert has_address is (exposure is Exposure.NODE_PORT)

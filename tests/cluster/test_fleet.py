@@ -129,24 +129,28 @@ async def test_services_come_and_go_with_pods_and_exposure(own: Kube, namespace:
     await declare(own, replicas=2, media={"exposure": "NodePort"})
     async with fleet(own, namespace) as running:
         await services("city-0", "city-1")
-        await eventually(lambda: all(map(running.known.addresses, running.known.pods)) and running.pods(), "addresses")
+        await eventually(
+            lambda: running.pods() and all(running.known.addresses(uid).udp for uid in running.known.pods), "addresses"
+        )
         nodes = {pod.host_ip for pod in running.known.pods.values()}
-        [service] = (await asyncio.to_thread(own.get, "service/city-0"))["spec"]["ports"][1:2]
+        [_, udp, tcp] = (await asyncio.to_thread(own.get, "service/city-0"))["spec"]["ports"]
         pod = running.pod("city-0")
         assert pod is not None
-        assert running.known.addresses(pod.uid) == (f"{pod.host_ip}:{service['nodePort']}",)
+        reached = running.known.addresses(pod.uid)
+        assert reached.udp == (f"{pod.host_ip}:{udp['nodePort']}",)
+        assert reached.tcp == (f"{pod.host_ip}:{tcp['nodePort']}",)
         assert pod.host_ip in nodes
         await declare(own, replicas=1, media={"exposure": "NodePort"})
         await services("city-0")
         await declare(own, replicas=1, media={"exposure": "LoadBalancer"})
-        await eventually(lambda: running.known.addresses(pod.uid) == (), "it has no address yet")
+        await eventually(lambda: running.known.addresses(pod.uid).udp == (), "it has no address yet")
         balancer = {"status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.7"}]}}}
         patch = ("patch", "service/city-0", "--subresource=status", "--type=merge", f"--patch={json.dumps(balancer)}")
         await call(own, *patch)
-        await eventually(lambda: running.known.addresses(pod.uid) == ("198.51.100.7:8801",), "it is told")
+        await eventually(lambda: running.known.addresses(pod.uid).tcp == ("198.51.100.7:8801",), "it is told")
         await declare(own, replicas=1)
         await services()
-        await eventually(lambda: running.known.addresses(pod.uid) == (), "it is told")
+        await eventually(lambda: running.known.addresses(pod.uid).udp == (), "it is told")
 
 
 async def test_what_belongs_to_others_is_left_to_them(own: Kube, namespace: str) -> None:

@@ -10,7 +10,7 @@ from pancar_operator.api import POOLS, Api
 from pancar_operator.authority import Enrolled
 from pancar_operator.enrol import NotPermitted, Unauthenticated, Unverifiable
 from pancar_operator.model import Key
-from pancar_operator.observe import Known
+from pancar_operator.observe import Known, MediaAddresses
 from pancar_operator.specs import POOL_LABEL, TOKEN_AUDIENCE
 from pancar_operator.tokenreview import PodTokens
 from rigs.cluster.kube import Kube
@@ -98,7 +98,7 @@ async def test_addresses_are_those_of_the_pod_and_of_what_leads_to_it(kube: Kube
     await asyncio.to_thread(_patch_status, kube, pod, status)
     uid = kube.get("pod", pod.name, f"--namespace={namespace}")["metadata"]["uid"]
     known = Known(lambda: 0.0)
-    known.put_addresses(uid, ("198.51.100.4:8801", "[2001:db8::4]:8801"))
+    known.put_addresses(uid, MediaAddresses(udp=("198.51.100.4:8801", "[2001:db8::4]:8801")))
     async with Api.connect(kube.kubeconfig) as api:
         enrolled = await PodTokens(api, known).verify(await token(kube, namespace, pod.name))
     assert enrolled.addresses == (own, host, "198.51.100.4", "2001:db8::4")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from pancar_operator.model import CameraObject, Key, Video
+from pancar_operator.observe import MediaAddresses
 from pancar_proto.v1 import control_pb2 as pb
 from rigs.attach import Operator, Relay
 from rigs.waiting import eventually
@@ -38,13 +39,19 @@ async def test_a_generation_is_told_even_where_nothing_else_changed(operator: Op
 
 
 async def test_a_relay_is_told_where_viewers_reach_it(operator: Operator) -> None:
-    operator.known.put_addresses("r1", ("192.0.2.7:30801",))
+    operator.known.put_addresses("r1", MediaAddresses(udp=("192.0.2.7:30801",), tcp=("192.0.2.7:30802",)))
     async with Relay(operator, "r1") as relay, Relay(operator, "r2") as other:
-        assert (await relay.desired()).media_addresses == ["192.0.2.7:30801"]
+        told = await relay.desired()
+        assert (list(told.media_addresses), list(told.media_tcp_addresses)) == (
+            ["192.0.2.7:30801"],
+            ["192.0.2.7:30802"],
+        )
         assert not (await other.desired()).media_addresses
-        operator.known.put_addresses("r1", ("192.0.2.7:30801", "[2001:db8::7]:30801"))
-        assert (await relay.desired()).media_addresses == ["192.0.2.7:30801", "[2001:db8::7]:30801"]
-        operator.known.put_addresses("r1", ())
+        operator.known.put_addresses("r1", MediaAddresses(udp=("192.0.2.7:30801", "[2001:db8::7]:30801")))
+        told = await relay.desired()
+        assert list(told.media_addresses) == ["192.0.2.7:30801", "[2001:db8::7]:30801"]
+        assert not told.media_tcp_addresses
+        operator.known.put_addresses("r1", MediaAddresses())
         assert not (await relay.desired()).media_addresses
 
 

@@ -70,6 +70,7 @@ POD: Body = {
     "status": {
         "podIP": "10.0.0.7",
         "hostIP": "192.0.2.10",
+        "hostIPs": [{"ip": "192.0.2.10"}, {"ip": "2001:db8::10"}],
         "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
         "containerStatuses": [{"name": "relay", "state": {"running": {"startedAt": "2026-05-01T00:00:00Z"}}}],
     },
@@ -217,7 +218,7 @@ def test_a_relays_pod() -> None:
         ordinal=11,
         node="node-a",
         ip="10.0.0.7",
-        host_ip="192.0.2.10",
+        host_ips=("192.0.2.10", "2001:db8::10"),
         running=True,
         ready=True,
         revision="city-east-5d",

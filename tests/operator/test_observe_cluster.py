@@ -29,7 +29,7 @@ from pancar_operator.model import (
     WhyRefused,
 )
 from pancar_operator.nodes import AFTER_OUTAGE
-from pancar_operator.observe import DETACHED_GRACE, SECRET_GRACE, Endpoint, Known
+from pancar_operator.observe import DETACHED_GRACE, SECRET_GRACE, Endpoint, Known, MediaAddresses
 from pancar_operator.statusfields import CameraStatus
 
 GATE, HARBOUR, SECRET, POOL = Key("kota", "gate"), Key("kota", "harbour"), Key("kota", "key"), Key("pancar", "default")
@@ -222,14 +222,14 @@ def test_only_what_changed_of_pods_and_nodes_counts(known: Known) -> None:
     assert not stirred(known, lambda: known.put_pod(replace(POD)))
     assert stirred(known, lambda: known.put_node(Node("node-a")))
     assert not stirred(known, lambda: known.put_node(Node("node-a")))
-    assert stirred(known, lambda: known.put_addresses("r1", ("192.0.2.1:30000",)))
-    assert not stirred(known, lambda: known.put_addresses("r1", ("192.0.2.1:30000",)))
-    assert known.addresses("r1") == ("192.0.2.1:30000",)
+    assert stirred(known, lambda: known.put_addresses("r1", MediaAddresses(("192.0.2.1:30000",))))
+    assert not stirred(known, lambda: known.put_addresses("r1", MediaAddresses(("192.0.2.1:30000",))))
+    assert known.addresses("r1") == MediaAddresses(("192.0.2.1:30000",))
     assert stirred(known, lambda: known.put_size(POOL, 1))
     assert not stirred(known, lambda: known.put_size(POOL, 1))
     assert stirred(known, lambda: known.drop_pod("r1"))
     assert not stirred(known, lambda: known.drop_pod("r1"))
-    assert known.addresses("r1") == ()
+    assert known.addresses("r1") == MediaAddresses()
     assert stirred(known, lambda: known.drop_node("node-a"))
 
 

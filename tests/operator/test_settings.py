@@ -18,9 +18,9 @@ def test_the_least_environment_gets_the_rest_by_default() -> None:
     assert Settings.from_environment(LEAST) == Settings(
         namespace="pancar",
         identity="pancar-operator-7d4b9-x2x7q",
-        attach_listen=Address("0.0.0.0", 8443),  # noqa: S104
-        enrol_listen=Address("0.0.0.0", 8444),  # noqa: S104
-        health_listen=Address("0.0.0.0", 8081),  # noqa: S104
+        attach_listen=Address("::", 8443),
+        enrol_listen=Address("::", 8444),
+        health_listen=Address("::", 8081),
         deployment=Deployment(
             image="example.org/pancar-relay:1.0",
             pull_policy="IfNotPresent",
@@ -36,7 +36,7 @@ def test_everything_can_be_said() -> None:
     settings = Settings.from_environment(
         LEAST
         | {
-            "PANCAR_LISTEN": "[::]:9443",
+            "PANCAR_LISTEN": "[2001:db8::1]:9443",
             "PANCAR_ENROL_LISTEN": "127.0.0.1:0",
             "PANCAR_HEALTH_LISTEN": "",
             "PANCAR_RELAY_PULL_POLICY": "Never",
@@ -44,7 +44,7 @@ def test_everything_can_be_said() -> None:
             "PANCAR_LOG_FORMAT": "json",
         }
     )
-    assert (str(settings.attach_listen), str(settings.enrol_listen)) == ("[::]:9443", "127.0.0.1:0")
+    assert (str(settings.attach_listen), str(settings.enrol_listen)) == ("[2001:db8::1]:9443", "127.0.0.1:0")
     assert settings.health_listen.port == 8081
     assert settings.deployment.pull_policy == "Never"
     assert settings.default_pool == Key("city", "west")

@@ -74,7 +74,7 @@ def test_a_pod_outlives_the_drain_it_asks_for() -> None:
 @pytest.mark.parametrize("exposure", Exposure)
 def test_who_listens_on_the_node_says_the_nodes_address(exposure: Exposure) -> None:
     on_node = exposure in (Exposure.HOST_PORT, Exposure.HOST_NETWORK)
-    assert environment(pool(exposure))["PANCAR_MEDIA_ADDRESSES"] == ("status.hostIP" if on_node else "status.podIP")
+    assert environment(pool(exposure))["PANCAR_MEDIA_ADDRESSES"] == ("status.hostIPs" if on_node else "status.podIPs")
     [container] = specs.pod_template(pool(exposure), DEPLOYMENT)["spec"]["containers"]
     for port in container["ports"]:
         assert port.get("hostPort") == (port["containerPort"] if on_node else None)
@@ -147,22 +147,29 @@ def test_relays_spread_over_nodes_and_zones_unless_people_say_how() -> None:
 
 def test_a_node_port_is_reached_at_the_pods_node() -> None:
     service = specs.pod_service(pool(Exposure.NODE_PORT), UID, 0)
-    assert specs.media_addresses(service, pod(host_ip="192.0.2.7")) == ()
+    assert specs.media_addresses(service, pod(host_ips=("192.0.2.7",))) == ()
     for port, number in zip(service["spec"]["ports"], (30001, 30002, 30003), strict=True):
         port["nodePort"] = number
-    assert specs.media_addresses(service, pod(host_ip="192.0.2.7")) == ("192.0.2.7:30002",)
-    assert specs.media_addresses(service, pod(host_ip="2001:db8::7")) == ("[2001:db8::7]:30002",)
+    assert specs.media_addresses(service, pod(host_ips=("192.0.2.7",))) == ("192.0.2.7:30002",)
+    assert specs.media_addresses(service, pod(host_ips=("192.0.2.7",)), specs.MEDIA_TCP) == ("192.0.2.7:30003",)
+    both = pod(host_ips=("192.0.2.7", "2001:db8::7"))
+    assert specs.media_addresses(service, both) == ("192.0.2.7:30002", "[2001:db8::7]:30002")
+    service["spec"]["ipFamilies"] = ["IPv6"]
+    assert specs.media_addresses(service, both) == ("[2001:db8::7]:30002",)
     assert specs.media_addresses(service, pod()) == ()
 
 
 def test_a_load_balancer_is_reached_at_its_addresses() -> None:
     service = specs.pod_service(pool(Exposure.LOAD_BALANCER), UID, 0)
-    assert specs.media_addresses(service, pod(host_ip="192.0.2.7")) == ()
+    assert specs.media_addresses(service, pod(host_ips=("192.0.2.7",))) == ()
     service["status"] = {"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}, {"hostname": "lb.example"}]}}
-    assert specs.media_addresses(service, pod(host_ip="192.0.2.7")) == ("198.51.100.1:8801",)
+    assert specs.media_addresses(service, pod(host_ips=("192.0.2.7",))) == ("198.51.100.1:8801",)
     assert specs.balancer_names(service) == ("lb.example",)
     named = {"lb.example": ("2001:db8::1",)}
-    assert specs.media_addresses(service, pod(), named.__getitem__) == ("198.51.100.1:8801", "[2001:db8::1]:8801")
+    assert specs.media_addresses(service, pod(), specs.MEDIA_TCP, named.__getitem__) == (
+        "198.51.100.1:8801",
+        "[2001:db8::1]:8801",
+    )
 
 
 def test_nothing_holds_a_value_that_is_not_said() -> None:
@@ -176,3 +183,10 @@ def test_nothing_holds_a_value_that_is_not_said() -> None:
     for exposure in Exposure:
         for body in objects(pool(exposure)):
             walk(body)
+
+
+def test_pods_are_reached_and_listen_by_both_families() -> None:
+    told = environment(pool())
+    assert (told["PANCAR_HTTP_LISTEN"], told["PANCAR_MEDIA_LISTEN"]) == ("[::]:8443", "[::]:8801")
+    services = [specs.headless_service(pool(), UID), specs.pod_service(pool(Exposure.NODE_PORT), UID, 0)]
+    assert [service["spec"]["ipFamilyPolicy"] for service in services] == ["PreferDualStack"] * 2

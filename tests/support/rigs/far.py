@@ -1,4 +1,4 @@
-"""Chromium on another host, in session with a relay that it reaches by media alone: the test carries offer and answer."""
+"""Chromium on another host, in session with a relay that it reaches by media alone; the test carries the SDP."""
 
 from __future__ import annotations
 

@@ -100,6 +100,7 @@ async def _run(api: Api, pod: dict[str, Any]) -> None:
         "podIP": "192.0.2.1",
         "podIPs": [{"ip": "192.0.2.1"}],
         "hostIP": "192.0.2.2",
+        "hostIPs": [{"ip": "192.0.2.2"}],
         "startTime": now,
         "conditions": conditions,
         "containerStatuses": containers,
