@@ -244,6 +244,9 @@ class Engine:
         """Hands over the SRTP master keys and starts the burst. `profile` is "SRTP_AEAD_AES_128_GCM" or
         "SRTP_AES128_CM_SHA1_80". From here on the engine answers late handshake records with `last_flight` and
         sends `close_notify` when the viewer is removed. Raises ValueError for keys of the wrong length."""
+    def restart_ice(self, viewer: int, *, local_ufrag: str, local_pwd: str, remote_ufrag: str) -> None:
+        """Gives the viewer new ICE credentials (RFC 8445, 9). Media stays where it goes, and the old credentials good,
+        until a pair is nominated under the new ones; a restart that came to nothing is given up for the next one."""
     def remove_viewer(self, viewer: int) -> None:
         """Sends RTCP BYE and the close_notify, then forgets the viewer. No ViewerEnded follows."""
     def stats(self) -> EngineStats:

@@ -24,7 +24,7 @@ use tokio::time::sleep_until;
 use crate::connections::Paths;
 use crate::event::Event;
 use crate::hub::{Hub, Keys, Start, StreamStats, ViewerStats};
-use crate::ice::Ice;
+use crate::ice::{Credentials, Ice};
 use crate::media::Negotiated;
 use crate::rtsp;
 use crate::socket::{self, Inbox, Outbox};
@@ -61,6 +61,7 @@ pub enum Command {
         last_flight: Vec<u8>,
         close_notify: Vec<u8>,
     },
+    RestartIce(u64, Credentials),
     RemoveViewer(u64),
     Stats(sync::SyncSender<Stats>),
     Close,
@@ -372,6 +373,7 @@ impl Shell {
                 // Lengths were checked where the keys came in.
                 let _ = hub.start_media(viewer, start, now, out);
             }
+            Command::RestartIce(id, new) => hub.restart_ice(id, &new, out),
             Command::RemoveViewer(id) => hub.remove_viewer(id, now, out),
             Command::Stats(reply) => {
                 let _ = reply.try_send(Stats {

@@ -12,7 +12,7 @@ use crate::congestion::Share;
 use crate::demux::{self, Kind};
 use crate::event::{EndReason, Event};
 use crate::h264::Packetized;
-use crate::ice::Ice;
+use crate::ice::{Credentials, Ice, Retired};
 use crate::media::{Dropped, Media, Negotiated};
 use crate::pacer;
 use crate::rtcp;
@@ -223,10 +223,35 @@ impl Hub {
             return;
         };
         watched.viewers.push(id);
-        self.by_ufrag.insert(ice.local_ufrag().into(), id);
+        for ufrag in ice.local_ufrags() {
+            self.by_ufrag.insert(ufrag.into(), id);
+        }
         self.viewers
             .insert(id, Viewer::new(stream, ice, negotiated));
         self.next_sweep = self.next_sweep.min(now + SWEEP);
+    }
+
+    /// The viewer may show himself under new credentials from now on (RFC 8445, 9); media goes on meanwhile.
+    pub fn restart_ice<T: Transmit>(&mut self, id: u64, new: &Credentials, out: &mut T) {
+        let Some(viewer) = self.viewers.get_mut(&id) else {
+            return;
+        };
+        let retired = viewer.ice.restart(new);
+        self.retire(id, retired, out);
+        self.by_ufrag.insert(new.local_ufrag.as_str().into(), id);
+    }
+
+    fn retire<T: Transmit>(&mut self, id: u64, retired: Retired, out: &mut T) {
+        for address in retired.addresses {
+            // It may be another viewer's by now.
+            if self.by_address.get(&address) == Some(&id) {
+                self.by_address.remove(&address);
+                out.close(address);
+            }
+        }
+        if let Some(ufrag) = retired.ufrag {
+            self.by_ufrag.remove(&ufrag);
+        }
     }
 
     /// Says goodbye (BYE, close_notify) and forgets the viewer.
@@ -235,7 +260,9 @@ impl Hub {
         let Some(mut viewer) = self.viewers.remove(&id) else {
             return;
         };
-        self.by_ufrag.remove(viewer.ice.local_ufrag());
+        for ufrag in viewer.ice.local_ufrags() {
+            self.by_ufrag.remove(ufrag);
+        }
         if let Some(watched) = self.streams.get_mut(&viewer.stream) {
             watched.viewers.retain(|v| *v != id);
             watched.sent_before.add(&viewer);
@@ -412,16 +439,15 @@ impl Hub {
             .filter(|m| m.class == stun::Class::Request)?;
         let id = *self.by_ufrag.get(request.ufrags()?.0)?;
         let viewer = self.viewers.get_mut(&id)?;
-        if !viewer.ice.authenticates(&request) {
-            return None;
-        }
+        let of = viewer.ice.authenticates(&request)?;
+        let mut retired = Retired::default();
         self.scratch.clear();
         let transaction = request.transaction_id;
         if request.unknown_required().next().is_some() {
             stun::unknown_attributes(
                 transaction,
                 request.unknown_required(),
-                viewer.ice.key(),
+                viewer.ice.key(of),
                 &mut self.scratch,
             );
         } else if request.ice_controlled.is_some() {
@@ -430,23 +456,20 @@ impl Hub {
                 transaction,
                 487,
                 "Role Conflict",
-                Some(viewer.ice.key()),
+                Some(viewer.ice.key(of)),
                 &mut self.scratch,
             );
         } else {
-            let accepted = viewer.ice.accept(from, request.use_candidate, now);
             stun::success(
                 transaction,
                 from.socket,
-                viewer.ice.key(),
+                viewer.ice.key(of),
                 &mut self.scratch,
             );
+            retired = viewer.ice.accept(from, of, request.use_candidate, now);
             self.by_address.insert(from, id);
-            if let Some(evicted) = accepted.evicted {
-                self.by_address.remove(&evicted);
-                out.close(evicted);
-            }
         }
+        self.retire(id, retired, out);
         out.datagram(from, &self.scratch);
         Some(())
     }

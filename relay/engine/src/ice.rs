@@ -6,6 +6,9 @@
 //! Nothing tells such a request from a copy of it that somebody on the path sends on under another source address. A
 //! copy of one that nominates may therefore turn the media towards a stranger, until the viewer's own next check (2.5 s
 //! in browsers) brings it back: going back is free, going anywhere else takes from [`MOVES`].
+//!
+//! A restart (RFC 8445, 9) brings new credentials. Until a pair is nominated under them the old ones stay good, and
+//! media stays where it goes.
 
 use std::time::{Duration, Instant};
 
@@ -25,11 +28,31 @@ const MOVES_INTERVAL: Duration = Duration::from_secs(15);
 const SETTLED: Duration = Duration::from_secs(30);
 const MAX_ADDRESSES: usize = 8;
 
-pub struct Ice {
+/// What a new ICE session of a viewer goes by.
+pub struct Credentials {
+    pub local_ufrag: String,
+    pub local_pwd: String,
+    pub remote_ufrag: String,
+}
+
+/// One ICE session of a viewer, and the addresses proven in it.
+struct Generation {
     local_ufrag: Box<str>,
     remote_ufrag: Box<str>,
     key: stun::Key,
     proven: Vec<TransportAddress>,
+}
+
+/// Which of a viewer's ICE sessions a request belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    Current,
+    Restart,
+}
+
+pub struct Ice {
+    current: Generation,
+    restart: Option<Box<Generation>>,
     selected: Option<TransportAddress>,
     nominated: bool,
     moved: Instant,
@@ -41,20 +64,55 @@ pub struct Ice {
     expires: Instant,
 }
 
-/// What an authenticated request changed.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// An address forgotten to make room.
-    pub evicted: Option<TransportAddress>,
+/// What a request or a restart made void.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// Addresses that are proven no more.
+    pub addresses: Vec<TransportAddress>,
+    /// The username fragment of ours that ended.
+    pub ufrag: Option<Box<str>>,
 }
 
-impl Ice {
-    pub fn new(local_ufrag: &str, local_pwd: &str, remote_ufrag: &str, now: Instant) -> Self {
+impl Generation {
+    fn new(local_ufrag: &str, local_pwd: &str, remote_ufrag: &str) -> Self {
         Self {
             local_ufrag: local_ufrag.into(),
             remote_ufrag: remote_ufrag.into(),
             key: stun::Key::new(local_pwd),
             proven: Vec::new(),
+        }
+    }
+
+    /// RFC 8445, 7.3 and RFC 8489, 9.1.3.
+    fn authenticates(&self, request: &stun::Message<'_>) -> bool {
+        request.ufrags() == Some((&*self.local_ufrag, &*self.remote_ufrag))
+            && request.verify(&self.key)
+    }
+
+    /// Returns an address forgotten to make room.
+    fn prove(
+        &mut self,
+        from: TransportAddress,
+        selected: Option<TransportAddress>,
+    ) -> Option<TransportAddress> {
+        if self.proven.contains(&from) {
+            return None;
+        }
+        let mut evicted = None;
+        if self.proven.len() == MAX_ADDRESSES {
+            let oldest = self.proven.iter().position(|a| Some(*a) != selected);
+            evicted = oldest.map(|i| self.proven.remove(i));
+        }
+        self.proven.push(from);
+        evicted
+    }
+}
+
+impl Ice {
+    pub fn new(local_ufrag: &str, local_pwd: &str, remote_ufrag: &str, now: Instant) -> Self {
+        Self {
+            current: Generation::new(local_ufrag, local_pwd, remote_ufrag),
+            restart: None,
             selected: None,
             nominated: false,
             moved: now,
@@ -65,20 +123,34 @@ impl Ice {
         }
     }
 
-    pub fn local_ufrag(&self) -> &str {
-        &self.local_ufrag
+    /// New credentials: they take over with the first pair nominated under them. A restart that has not come so far
+    /// is given up for this one.
+    pub fn restart(&mut self, new: &Credentials) -> Retired {
+        let next = Generation::new(&new.local_ufrag, &new.local_pwd, &new.remote_ufrag);
+        match self.restart.replace(Box::new(next)) {
+            Some(given_up) => self.retire(*given_up),
+            None => Retired::default(),
+        }
     }
 
-    pub fn key(&self) -> &stun::Key {
-        &self.key
+    /// The username fragments of ours that requests may name.
+    pub fn local_ufrags(&self) -> impl Iterator<Item = &str> {
+        self.generations().map(|g| &*g.local_ufrag)
+    }
+
+    pub fn key(&self, of: Of) -> &stun::Key {
+        match (of, &self.restart) {
+            (Of::Restart, Some(restart)) => &restart.key,
+            _ => &self.current.key,
+        }
     }
 
     pub fn selected(&self) -> Option<TransportAddress> {
         self.selected
     }
 
-    pub fn proven(&self) -> &[TransportAddress] {
-        &self.proven
+    pub fn proven(&self) -> impl Iterator<Item = &TransportAddress> {
+        self.generations().flat_map(|g| &g.proven)
     }
 
     pub fn expires(&self) -> Instant {
@@ -90,25 +162,53 @@ impl Ice {
         self.expires = self.expires.min(now + EXPIRY_AFTER_HINT);
     }
 
-    /// Whether the request is from this viewer: RFC 8445, 7.3 and RFC 8489, 9.1.3.
-    pub fn authenticates(&self, request: &stun::Message<'_>) -> bool {
-        request.ufrags() == Some((&*self.local_ufrag, &*self.remote_ufrag))
-            && request.verify(&self.key)
+    /// Whether the request is from this viewer, and in which of his ICE sessions.
+    pub fn authenticates(&self, request: &stun::Message<'_>) -> Option<Of> {
+        if self.current.authenticates(request) {
+            return Some(Of::Current);
+        }
+        let restart = self.restart.as_ref()?;
+        restart.authenticates(request).then_some(Of::Restart)
     }
 
     /// Takes an authenticated request from `from`.
-    pub fn accept(&mut self, from: TransportAddress, nominates: bool, now: Instant) -> Accepted {
+    pub fn accept(
+        &mut self,
+        from: TransportAddress,
+        of: Of,
+        nominates: bool,
+        now: Instant,
+    ) -> Retired {
         self.expires = now + EXPIRY;
-        let mut evicted = None;
-        if !self.proven.contains(&from) {
-            if self.proven.len() == MAX_ADDRESSES {
-                let oldest = self.proven.iter().position(|a| Some(*a) != self.selected);
-                evicted = oldest.map(|i| self.proven.remove(i));
+        let mut retired = Retired::default();
+        let mut over = false;
+        match (of, self.restart.take()) {
+            // RFC 8445, 9: the old pairs serve until a new one is nominated. A viewer without any has none to keep.
+            (Of::Restart, Some(next)) if nominates || self.selected.is_none() => {
+                let before = std::mem::replace(&mut self.current, *next);
+                retired = self.retire(before);
+                over = true;
             }
-            self.proven.push(from);
+            (Of::Restart, Some(mut next)) => {
+                retired.addresses.extend(next.prove(from, self.selected));
+                self.restart = Some(next);
+                return self.no_longer_proven(retired);
+            }
+            (_, restart) => self.restart = restart,
         }
+        retired
+            .addresses
+            .extend(self.current.prove(from, self.selected));
+        self.select(from, nominates, over, now);
+        self.no_longer_proven(retired)
+    }
+
+    /// Follows an address proven in the current ICE session; `over` where that has just begun: whoever restarts has
+    /// the right to move.
+    fn select(&mut self, from: TransportAddress, nominates: bool, over: bool, now: Instant) {
         let moves = match self.selected {
             None => true,
+            Some(_) if over && nominates => true,
             Some(selected) => selected != from && nominates && self.may_move(selected, from, now),
         };
         if moves {
@@ -118,7 +218,6 @@ impl Ice {
         if nominates && self.selected == Some(from) {
             self.nominated = true;
         }
-        Accepted { evicted }
     }
 
     fn may_move(&mut self, selected: TransportAddress, to: TransportAddress, now: Instant) -> bool {
@@ -157,7 +256,9 @@ impl Ice {
     /// An address that leads nowhere any more, for its connection is over. Returns whether media went there; then it
     /// goes to wherever the next request comes from.
     pub fn forget(&mut self, address: TransportAddress) -> bool {
-        self.proven.retain(|a| *a != address);
+        for generation in std::iter::once(&mut self.current).chain(self.restart.as_deref_mut()) {
+            generation.proven.retain(|a| *a != address);
+        }
         self.home = self.home.filter(|a| *a != address);
         let lost = self.selected == Some(address);
         if lost {
@@ -165,6 +266,25 @@ impl Ice {
             self.nominated = false;
         }
         lost
+    }
+
+    fn generations(&self) -> impl Iterator<Item = &Generation> {
+        std::iter::once(&self.current).chain(self.restart.as_deref())
+    }
+
+    fn retire(&self, generation: Generation) -> Retired {
+        self.no_longer_proven(Retired {
+            addresses: generation.proven,
+            ufrag: Some(generation.local_ufrag),
+        })
+    }
+
+    /// An address may have been proven in both ICE sessions.
+    fn no_longer_proven(&self, mut retired: Retired) -> Retired {
+        retired
+            .addresses
+            .retain(|address| !self.proven().any(|proven| proven == address));
+        retired
     }
 }
 
@@ -184,19 +304,37 @@ mod tests {
         Ice::new("a", "p", "b", now)
     }
 
+    fn credentials(local_ufrag: &str, local_pwd: &str, remote_ufrag: &str) -> Credentials {
+        Credentials {
+            local_ufrag: local_ufrag.into(),
+            local_pwd: local_pwd.into(),
+            remote_ufrag: remote_ufrag.into(),
+        }
+    }
+
     #[test]
     fn media_follows_nominated_pairs_only_and_not_faster_than_the_limit() {
         let t0 = Instant::now();
         let mut ice = ice(t0);
-        ice.accept(address(1), false, t0);
+        ice.accept(address(1), Of::Current, false, t0);
         assert_eq!(ice.selected(), Some(address(1)));
-        ice.accept(address(2), false, t0);
+        ice.accept(address(2), Of::Current, false, t0);
         assert_eq!(ice.selected(), Some(address(1)));
-        ice.accept(address(2), true, t0);
+        ice.accept(address(2), Of::Current, true, t0);
         assert_eq!(ice.selected(), Some(address(2)));
-        ice.accept(address(3), true, t0 + Duration::from_millis(500));
+        ice.accept(
+            address(3),
+            Of::Current,
+            true,
+            t0 + Duration::from_millis(500),
+        );
         assert_eq!(ice.selected(), Some(address(2)));
-        ice.accept(address(3), true, t0 + Duration::from_millis(1500));
+        ice.accept(
+            address(3),
+            Of::Current,
+            true,
+            t0 + Duration::from_millis(1500),
+        );
         assert_eq!(ice.selected(), Some(address(3)));
     }
 
@@ -205,21 +343,21 @@ mod tests {
         let t0 = Instant::now();
         let mut ice = ice(t0);
         let viewer = address(1);
-        ice.accept(viewer, true, t0);
+        ice.accept(viewer, Of::Current, true, t0);
         let mut astray = 0;
         // A copy under another address every 100 ms, for an hour; the viewer's own check every 2.5 s.
         for tick in 1..36_000u32 {
             let now = t0 + Duration::from_millis(100) * tick;
-            ice.accept(address(2 + (tick % 5000) as u16), true, now);
+            ice.accept(address(2 + (tick % 5000) as u16), Of::Current, true, now);
             if tick % 25 == 0 {
-                ice.accept(viewer, true, now);
+                ice.accept(viewer, Of::Current, true, now);
             }
             astray += u32::from(ice.selected() != Some(viewer));
         }
         assert!(astray > 0, "it would follow nobody");
         assert!(astray < 36_000 / 5, "{astray} of 36,000 ticks");
         let now = t0 + Duration::from_secs(3602);
-        ice.accept(viewer, true, now);
+        ice.accept(viewer, Of::Current, true, now);
         assert_eq!(ice.selected(), Some(viewer), "it does not find back");
     }
 
@@ -227,9 +365,14 @@ mod tests {
     fn who_wanders_from_network_to_network_is_followed() {
         let t0 = Instant::now();
         let mut ice = ice(t0);
-        ice.accept(address(1), true, t0);
+        ice.accept(address(1), Of::Current, true, t0);
         for (n, seconds) in [(2, 2), (3, 4), (4, 60), (5, 90), (4, 95), (1, 120)] {
-            ice.accept(address(n), true, t0 + Duration::from_secs(seconds));
+            ice.accept(
+                address(n),
+                Of::Current,
+                true,
+                t0 + Duration::from_secs(seconds),
+            );
             assert_eq!(ice.selected(), Some(address(n)), "after {seconds} s");
         }
     }
@@ -241,12 +384,12 @@ mod tests {
         ) {
             let t0 = Instant::now();
             let (mut ice, mut now) = (ice(t0), t0);
-            ice.accept(address(1), true, now);
+            ice.accept(address(1), Of::Current, true, now);
             let (mut moves, mut last) = (0, address(1));
             for (ms, port, nominates) in requests {
                 now += Duration::from_millis(ms);
-                ice.accept(address(port), nominates, now);
-                prop_assert!(ice.proven().contains(&ice.selected().unwrap()));
+                ice.accept(address(port), Of::Current, nominates, now);
+                prop_assert!(ice.proven().any(|a| Some(*a) == ice.selected()));
                 moves += u64::from(ice.selected() != Some(last));
                 last = ice.selected().unwrap();
             }
@@ -260,24 +403,24 @@ mod tests {
     fn addresses_are_bounded_and_the_selected_one_stays() {
         let t0 = Instant::now();
         let mut ice = ice(t0);
-        ice.accept(address(1), true, t0);
+        ice.accept(address(1), Of::Current, true, t0);
         for port in 2..100 {
-            ice.accept(address(port), false, t0);
+            ice.accept(address(port), Of::Current, false, t0);
         }
-        assert_eq!(ice.proven().len(), MAX_ADDRESSES);
-        assert!(ice.proven().contains(&address(1)));
+        assert_eq!(ice.proven().count(), MAX_ADDRESSES);
+        assert!(ice.proven().any(|a| *a == address(1)));
     }
 
     #[test]
     fn the_next_request_takes_over_from_an_address_that_is_gone() {
         let t0 = Instant::now();
         let mut ice = ice(t0);
-        ice.accept(address(1), true, t0);
-        ice.accept(address(2), false, t0);
+        ice.accept(address(1), Of::Current, true, t0);
+        ice.accept(address(2), Of::Current, false, t0);
         assert!(!ice.forget(address(2)));
         assert!(ice.forget(address(1)));
-        assert_eq!((ice.selected(), ice.proven().len()), (None, 0));
-        ice.accept(address(3), false, t0);
+        assert_eq!((ice.selected(), ice.proven().count()), (None, 0));
+        ice.accept(address(3), Of::Current, false, t0);
         assert_eq!(ice.selected(), Some(address(3)));
     }
 
@@ -287,7 +430,66 @@ mod tests {
         let mut ice = ice(t0);
         ice.hint_of_close(t0);
         assert_eq!(ice.expires(), t0 + EXPIRY_AFTER_HINT);
-        ice.accept(address(1), false, t0 + Duration::from_secs(2));
+        ice.accept(address(1), Of::Current, false, t0 + Duration::from_secs(2));
         assert_eq!(ice.expires(), t0 + Duration::from_secs(2) + EXPIRY);
+    }
+
+    #[test]
+    fn media_stays_until_a_pair_is_nominated_after_a_restart() {
+        let t0 = Instant::now();
+        let mut ice = Ice::new("a", "p", "b", t0);
+        ice.accept(address(1), Of::Current, true, t0);
+        assert_eq!(ice.restart(&credentials("c", "q", "d")), Retired::default());
+        assert_eq!(
+            ice.accept(address(2), Of::Restart, false, t0),
+            Retired::default()
+        );
+        assert_eq!(ice.selected(), Some(address(1)));
+        ice.accept(address(1), Of::Current, true, t0);
+        assert_eq!(ice.local_ufrags().collect::<Vec<_>>(), ["a", "c"]);
+        // Sooner than MOVE_INTERVAL: whoever restarts has the right to.
+        let retired = ice.accept(address(2), Of::Restart, true, t0);
+        assert_eq!(retired.addresses, [address(1)]);
+        assert_eq!(retired.ufrag.as_deref(), Some("a"));
+        assert_eq!(ice.selected(), Some(address(2)));
+        assert_eq!(ice.local_ufrags().collect::<Vec<_>>(), ["c"]);
+        assert_eq!(ice.proven().collect::<Vec<_>>(), [&address(2)]);
+    }
+
+    #[test]
+    fn an_address_of_both_ice_sessions_is_not_retired_with_the_old_one() {
+        let t0 = Instant::now();
+        let mut ice = Ice::new("a", "p", "b", t0);
+        ice.accept(address(1), Of::Current, true, t0);
+        ice.restart(&credentials("c", "q", "d"));
+        assert!(
+            ice.accept(address(1), Of::Restart, true, t0)
+                .addresses
+                .is_empty()
+        );
+        assert_eq!(ice.proven().collect::<Vec<_>>(), [&address(1)]);
+    }
+
+    #[test]
+    fn a_restart_gives_up_one_that_never_came_about() {
+        let t0 = Instant::now();
+        let mut ice = Ice::new("a", "p", "b", t0);
+        ice.accept(address(1), Of::Current, true, t0);
+        ice.restart(&credentials("c", "q", "d"));
+        ice.accept(address(2), Of::Restart, false, t0);
+        let retired = ice.restart(&credentials("e", "r", "f"));
+        assert_eq!(retired.addresses, [address(2)]);
+        assert_eq!(retired.ufrag.as_deref(), Some("c"));
+        assert_eq!(ice.selected(), Some(address(1)));
+    }
+
+    #[test]
+    fn who_had_no_pair_yet_takes_the_first_of_the_restart() {
+        let t0 = Instant::now();
+        let mut ice = Ice::new("a", "p", "b", t0);
+        ice.restart(&credentials("c", "q", "d"));
+        let retired = ice.accept(address(1), Of::Restart, false, t0);
+        assert_eq!(retired.ufrag.as_deref(), Some("a"));
+        assert_eq!(ice.selected(), Some(address(1)));
     }
 }

@@ -15,6 +15,7 @@ use crate::event::{EndReason, Event, Fault};
 use crate::floor;
 use crate::header::MAX_MID;
 use crate::hub::Keys;
+use crate::ice::Credentials;
 use crate::media::Negotiated;
 use crate::rtsp;
 use crate::srtp::Profile;
@@ -434,6 +435,22 @@ impl Engine {
             close_notify,
         });
         Ok(())
+    }
+
+    #[pyo3(signature = (viewer, *, local_ufrag, local_pwd, remote_ufrag))]
+    fn restart_ice(
+        &self,
+        viewer: u64,
+        local_ufrag: String,
+        local_pwd: String,
+        remote_ufrag: String,
+    ) {
+        let new = Credentials {
+            local_ufrag,
+            local_pwd,
+            remote_ufrag,
+        };
+        self.0.send(Command::RestartIce(viewer, new));
     }
 
     fn remove_viewer(&self, viewer: u64) {

@@ -1,13 +1,14 @@
 //! The hub with viewers on a fake wire: what leaves the relay, packet by packet, in virtual time.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use _engine::address::TransportAddress;
 use _engine::event::{EndReason, Event};
 use _engine::h264::Packetized;
 use _engine::hub::{Hub, Keys, SourceFrame, Start};
-use _engine::ice::Ice;
+use _engine::ice::{Credentials, Ice};
 use _engine::media::Negotiated;
 use _engine::srtp::{self, Profile};
 use _engine::transmit::Transmit;
@@ -18,6 +19,7 @@ const VIEWER: u64 = 2;
 const KEY: [u8; 16] = [1; 16];
 const SALT: [u8; 12] = [2; 12];
 const PASSWORD: &str = "a-password-of-24-letters";
+const ANOTHER_PASSWORD: &str = "a-password-of-a-restart-";
 
 /// Datagrams as the kernel would cut them.
 #[derive(Default)]
@@ -59,8 +61,12 @@ fn viewer_address() -> TransportAddress {
 
 /// A Binding request of the viewer's, as RFC 8489 lays it out.
 fn binding_request(nominate: bool) -> Vec<u8> {
+    binding_request_as(b"ours:them", PASSWORD, nominate)
+}
+
+/// The same under other credentials; `username` has nine bytes.
+fn binding_request_as(username: &[u8; 9], password: &str, nominate: bool) -> Vec<u8> {
     use ring::hmac;
-    let username = b"ours:them";
     let mut attributes = vec![0, 6, 0, 9];
     attributes.extend_from_slice(username);
     attributes.extend_from_slice(&[0; 3]);
@@ -72,7 +78,7 @@ fn binding_request(nominate: bool) -> Vec<u8> {
     message.extend_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
     message.extend_from_slice(&[7; 12]);
     message.extend_from_slice(&attributes);
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, PASSWORD.as_bytes());
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
     let tag = hmac::sign(&key, &message);
     message.extend_from_slice(&[0, 8, 0, 20]);
     message.extend_from_slice(tag.as_ref());
@@ -85,6 +91,15 @@ fn keys() -> Keys {
         profile: Profile::AeadAes128Gcm,
         send: pair(),
         receive: pair(),
+    }
+}
+
+/// Of an ICE restart.
+fn again(local_ufrag: &str) -> Credentials {
+    Credentials {
+        local_ufrag: local_ufrag.into(),
+        local_pwd: ANOTHER_PASSWORD.into(),
+        remote_ufrag: "them".into(),
     }
 }
 
@@ -168,7 +183,20 @@ impl Scene {
         self.now = end;
     }
 
+    /// A STUN request that is answered where it came from.
+    fn stun(&mut self, from: TransportAddress, mut message: Vec<u8>) {
+        self.wire.sent.clear();
+        self.hub
+            .datagram(from, &mut message, self.now, &mut self.wire);
+        let answered: Vec<_> = self.wire.sent.drain(..).map(|(to, ..)| to).collect();
+        assert_eq!(answered, [from]);
+    }
+
     fn nack(&mut self, peer: &mut srtp::Sender, sequences: &[u16]) {
+        self.nack_from(viewer_address(), peer, sequences);
+    }
+
+    fn nack_from(&mut self, from: TransportAddress, peer: &mut srtp::Sender, sequences: &[u16]) {
         let mut packet = vec![0x81, 205];
         packet.extend_from_slice(&((2 + sequences.len()) as u16).to_be_bytes());
         packet.extend_from_slice(&9u32.to_be_bytes());
@@ -179,7 +207,7 @@ impl Scene {
         }
         peer.seal_rtcp(&mut packet).unwrap();
         self.hub
-            .datagram(viewer_address(), &mut packet, self.now, &mut self.wire);
+            .datagram(from, &mut packet, self.now, &mut self.wire);
     }
 }
 
@@ -343,12 +371,83 @@ fn a_forged_nack_is_not_answered() {
     assert!(scene.wire.rtp().is_empty());
 }
 
+#[test]
+fn an_ice_restart_moves_media_without_a_gap_in_its_numbers() {
+    let mut scene = Scene::new();
+    let mut peer = srtp::Sender::new(Profile::AeadAes128Gcm, &KEY, &SALT).unwrap();
+    let elsewhere: TransportAddress = SocketAddr::from(([198, 51, 100, 7], 6000)).into();
+    let check = |nominate| binding_request_as(b"next:them", ANOTHER_PASSWORD, nominate);
+    scene.frame(true, &[30, 900]);
+    scene.join();
+    let mut sent: Vec<_> = scene.wire.rtp();
+    let mut places = Vec::new();
+    let mut frame = |scene: &mut Scene| {
+        scene.frame(false, &[500]);
+        places.extend(scene.wire.sent.iter().map(|(to, ..)| *to));
+        sent.extend(scene.wire.rtp());
+    };
+
+    scene
+        .hub
+        .restart_ice(VIEWER, &again("next"), &mut scene.wire);
+    frame(&mut scene);
+    // Checks of both ICE sessions are answered while nothing is nominated in the new one.
+    scene.stun(viewer_address(), binding_request(true));
+    scene.stun(elsewhere, check(false));
+    frame(&mut scene);
+    scene.stun(elsewhere, check(true));
+    frame(&mut scene);
+    assert_eq!(places, [viewer_address(), viewer_address(), elsewhere]);
+    let numbers: Vec<u16> = sent.iter().map(|p| sequence(p)).collect();
+    assert!(
+        numbers.windows(2).all(|w| w[1] == w[0].wrapping_add(1)),
+        "{numbers:?}"
+    );
+
+    // The keys are those from before: what was sent over the old pair is resent over the new one.
+    scene.nack_from(elsewhere, &mut peer, &numbers[..1]);
+    assert_eq!(scene.wire.sent[0].0, elsewhere);
+    assert_eq!(scene.wire.rtp(), sent[..1]);
+    // The old pair and its credentials mean nothing any more.
+    let rejected = scene.hub.rejected();
+    scene.nack(&mut peer, &numbers[..1]);
+    let mut late = binding_request(true);
+    scene
+        .hub
+        .datagram(viewer_address(), &mut late, scene.now, &mut scene.wire);
+    assert!(scene.wire.sent.is_empty());
+    assert_eq!(scene.hub.rejected(), rejected + 2);
+}
+
+#[test]
+fn a_restart_that_comes_to_nothing_changes_nothing() {
+    let mut scene = Scene::new();
+    scene.frame(true, &[30, 900]);
+    scene.join();
+    scene
+        .hub
+        .restart_ice(VIEWER, &again("next"), &mut scene.wire);
+    for _ in 0..12 {
+        scene.pass(Duration::from_secs(5));
+        scene.stun(viewer_address(), binding_request(false));
+    }
+    scene.frame(false, &[500]);
+    assert_eq!(scene.wire.sent[0].0, viewer_address());
+    // Consent runs out as without a restart (RFC 7675, 5.1).
+    scene.pass(Duration::from_secs(31));
+    assert_eq!(scene.hub.events().count(), 1);
+    scene
+        .hub
+        .restart_ice(VIEWER, &again("more"), &mut scene.wire);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Frame { key: bool, sizes: Vec<usize> },
     Nack(Vec<u16>),
     Pass(u64),
     Reconnect,
+    RestartIce { nominated: bool },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -358,6 +457,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => prop::collection::vec(0u16..600, 1..20).prop_map(Step::Nack),
         2 => (0u64..400).prop_map(Step::Pass),
         1 => Just(Step::Reconnect),
+        1 => any::<bool>().prop_map(|nominated| Step::RestartIce { nominated }),
     ]
 }
 
@@ -384,6 +484,15 @@ proptest! {
                 Step::Reconnect => {
                     scene.clock -= 1_000_000;
                     scene.hub.rebase(STREAM);
+                }
+                Step::RestartIce { nominated } => {
+                    let ufrag = format!("{i:04}");
+                    scene.hub.restart_ice(VIEWER, &again(&ufrag), &mut scene.wire);
+                    let username = format!("{ufrag}:them");
+                    let username = username.as_bytes().try_into().unwrap();
+                    let mut request = binding_request_as(username, ANOTHER_PASSWORD, nominated);
+                    let from = SocketAddr::from(([192, 0, 2, 1], 6000 + i as u16)).into();
+                    scene.hub.datagram(from, &mut request, scene.now, &mut scene.wire);
                 }
             }
             for packet in scene.wire.rtp() {
