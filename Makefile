@@ -77,6 +77,7 @@ bench-scale: cluster
 fuzz: all
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(ENGINE)/fuzz/run.sh
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python tests/fuzz/manifests.py
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python tests/fuzz/sdp.py
 
 proto: all
 	$(BIN)/python tools/generate.py $(PROTOS)

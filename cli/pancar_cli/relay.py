@@ -65,6 +65,9 @@ class RelaySettings:
     media_addresses: tuple[str, ...] = ()
     certificate: Path | None = None
     key: Path | None = None
+    turn: tuple[str, ...] = ()
+    turn_secret: Path | None = None
+    cors_origins: tuple[str, ...] = ()
 
     def environment(self, uid: str) -> dict[str, str]:
         pool = self.pool.name if self.pool.namespace == DEFAULT_NAMESPACE else str(self.pool)
@@ -80,6 +83,9 @@ class RelaySettings:
             "PANCAR_MEDIA_ADDRESSES": ",".join(self.media_addresses),
             "PANCAR_TLS_CERTIFICATE": str(self.certificate or ""),
             "PANCAR_TLS_KEY": str(self.key or ""),
+            "PANCAR_TURN_URLS": ",".join(self.turn),
+            "PANCAR_TURN_SECRET": str(self.turn_secret or ""),
+            "PANCAR_CORS_ORIGINS": ",".join(self.cors_origins),
             "PANCAR_LOG_FORMAT": "console",
             "PANCAR_STANDBY": "1",
             # Its successor takes over at once and is told all anew; nothing is kept or waited for.

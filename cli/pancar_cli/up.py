@@ -28,7 +28,7 @@ from pancar_operator.observe import Known
 from pancar_operator.plan import pool_of
 from pancar_operator.reconcile import Reconciler, Round
 from pancar_proto import logs
-from pancar_relay.settings import Address, host_addresses, parse_address
+from pancar_relay.settings import Address, cors, host_addresses, ice_servers, parse_address
 from rich.console import Console
 from watchfiles import awatch
 
@@ -71,6 +71,9 @@ class Options:
     media_addresses: tuple[str, ...] = ()
     certificate: Path | None = None
     key: Path | None = None
+    turn: tuple[str, ...] = ()
+    turn_secret: Path | None = None
+    cors_origins: tuple[str, ...] = ()
     verbose: bool = False
 
 
@@ -231,6 +234,9 @@ class Up:
             media_addresses=options.media_addresses,
             certificate=certificate.certificate if certificate else None,
             key=certificate.key if certificate else None,
+            turn=options.turn,
+            turn_secret=options.turn_secret,
+            cors_origins=options.cors_origins,
         )
 
     def _announce(self, manifests: Manifests, certificate: Certificate | None) -> None:
@@ -340,6 +346,17 @@ def command(
     state_dir: Annotated[Path | None, typer.Option(help="Folder for keys, links and logs.")] = None,
     cert: Annotated[Path | None, typer.Option(help="TLS certificate (PEM) to serve HTTPS with.")] = None,
     key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    turn: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="STUN or TURN server that viewers are told of, like turn:host. Repeatable."),
+    ] = None,
+    turn_secret: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The secret shared with the TURN servers.")
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Other origin whose pages may play by WHEP, or *. Repeatable."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the relay logs.")] = False,
 ) -> None:
     """Run Pancar on this machine over camera manifests; Ctrl-C ends it.
@@ -348,6 +365,8 @@ def command(
     """
     if (cert is None) != (key is None):
         raise typer.BadParameter("--cert and --key go together")
+    _require_sound("--turn, --turn-secret", lambda: ice_servers(turn or (), turn_secret))
+    _require_sound("--cors-origin", lambda: cors(cors_origin or ()))
     http = _address(listen, "--listen")
     media = _address(media_listen, "--media-listen") if media_listen else Address(http.host, 0)
     options = Options(
@@ -358,9 +377,20 @@ def command(
         media_addresses=tuple(media_address or ()),
         certificate=cert,
         key=key,
+        turn=tuple(turn or ()),
+        turn_secret=turn_secret.absolute() if turn_secret else None,
+        cors_origins=tuple(cors_origin or ()),
         verbose=verbose,
     )
     sys.exit(run(options))
+
+
+def _require_sound(options: str, parse: Callable[[], object]) -> None:
+    """The relay would find it out later and less clearly."""
+    try:
+        parse()
+    except ValueError as error:
+        raise typer.BadParameter(f"{options}: {error}") from None
 
 
 def _address(text: str, option: str) -> Address:

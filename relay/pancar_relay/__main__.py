@@ -73,8 +73,8 @@ class Relay:
         metrics = Metrics(self._cameras, self._sessions, self._stats, self._attached)
         self._api = Api(self._cameras, self._rights, self._stats, self._link_used)
         pages = Pages()
-        self._web = Web(self._rights, self._health, metrics, pages).application(
-            Whep(self._cameras, self._sessions), self._api
+        self._web = Web(self._rights, self._health, metrics, pages, settings.cors).application(
+            Whep(self._cameras, self._sessions, settings.ice_servers), self._api
         )
 
     def stop(self) -> None:

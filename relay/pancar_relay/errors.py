@@ -6,6 +6,7 @@
     ├── CertificateError         the operator's, or of what was kept: a key or certificate that is none of ours
     ├── NegotiationError         the viewer's offer
     │   └── NoCommonCodecError   a well-formed offer that leaves out every H.264 we could send
+    ├── FragmentError            the viewer's: what he patched is no sound ICE fragment
     ├── dtls.HandshakeError      the viewer's DTLS
     ├── TokenError               the viewer's token or link
     │   └── LinkRefusedError     a one-time code that is unknown, used or past its time
@@ -38,6 +39,10 @@ class NegotiationError(RelayError):
 
 class NoCommonCodecError(NegotiationError):
     """The offer is sound, but holds no H.264 in packetization-mode 1."""
+
+
+class FragmentError(RelayError):
+    """The trickle-ice-sdpfrag cannot be taken; the message says what is wrong with it."""
 
 
 class TokenError(RelayError):

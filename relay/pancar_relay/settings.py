@@ -10,7 +10,9 @@ from typing import Literal
 
 import ifaddr
 
+from pancar_relay.cors import ANY, Cors
 from pancar_relay.errors import SettingsError
+from pancar_relay.viewer.iceservers import IceServers
 
 LogFormat = Literal["console", "json"]
 
@@ -23,6 +25,10 @@ _PRECEDENCE = [
     (ipaddress.ip_network(prefix), rank)
     for prefix, rank in {"2002::/16": 30, "2001::/32": 5, "fc00::/7": 3, "fec0::/10": 1, "3ffe::/16": 1}.items()
 ]
+# RFC 7064 and RFC 7065.
+_ICE_SERVER = re.compile(r"(stuns?:[^?\s<>\"]+|turns?:[^?\s<>\"]+(\?transport=(udp|tcp))?)")
+# As browsers write an origin (RFC 6454, 6.2).
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[1-9][0-9]{0,4})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,8 @@ class Settings:
     media_addresses: tuple[str, ...]
     # None where HTTPS is served with the relay's own certificate, or HTTP on loopback.
     tls: Tls | None
+    ice_servers: IceServers
+    cors: Cors
     log_format: LogFormat
     # Wait, once loaded, for a line on standard input before anything is opened; end with it.
     standby: bool
@@ -114,6 +122,8 @@ class Settings:
             media_listen=media_listen,
             media_addresses=_media_addresses(environment, media_listen),
             tls=_tls(environment),
+            ice_servers=_ice_servers(environment),
+            cors=_cors(environment),
             log_format=_log_format(environment),
             standby=bool(environment.get("PANCAR_STANDBY")),
         )
@@ -129,6 +139,32 @@ def parse_address(text: str) -> Address:
     if bracketed != (parsed.version == 6):
         raise ValueError("IPv6 addresses, and only they, stand in brackets")
     return Address(str(parsed), int(port))
+
+
+def ice_servers(urls: Sequence[str], secret: Path | None) -> IceServers:
+    """STUN and TURN servers, and the file of the secret shared with the latter; raises ValueError."""
+    for url in urls:
+        if not _ICE_SERVER.fullmatch(url):
+            raise ValueError(f"no STUN or TURN URL, as turn:turn.example.org:3478 is one: {url!r}")
+    if not any(url.startswith("turn") for url in urls):
+        return IceServers(tuple(urls))
+    if secret is None:
+        raise ValueError("TURN servers want a file with the secret that they share with the relay")
+    try:
+        shared = secret.read_bytes().strip()
+    except OSError as error:
+        raise ValueError(f"the secret cannot be read: {error.strerror}: {secret}") from error
+    if not shared:
+        raise ValueError(f"the secret's file is empty: {secret}")
+    return IceServers(tuple(urls), shared)
+
+
+def cors(origins: Sequence[str]) -> Cors:
+    """Raises ValueError for what is neither an exact origin nor "*"."""
+    for origin in origins:
+        if origin != ANY and not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"neither an origin, as https://portal.example.org is one, nor *: {origin!r}")
+    return Cors(frozenset(origins))
 
 
 def host_addresses(wildcard: str) -> tuple[str, ...]:
@@ -264,6 +300,26 @@ def _tls(environment: Mapping[str, str]) -> Tls | None:
         if not Path(path).is_file():
             raise SettingsError(f"{name} names no file: {path}")
     return Tls(Path(certificate), Path(key))
+
+
+def _ice_servers(environment: Mapping[str, str]) -> IceServers:
+    secret = environment.get("PANCAR_TURN_SECRET")
+    try:
+        return ice_servers(_list(environment, "PANCAR_TURN_URLS"), Path(secret) if secret else None)
+    except ValueError as error:
+        raise SettingsError(f"PANCAR_TURN_URLS, PANCAR_TURN_SECRET: {error}") from error
+
+
+def _cors(environment: Mapping[str, str]) -> Cors:
+    try:
+        return cors(_list(environment, "PANCAR_CORS_ORIGINS"))
+    except ValueError as error:
+        raise SettingsError(f"PANCAR_CORS_ORIGINS: {error}") from error
+
+
+def _list(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    parts = (part.strip() for part in environment.get(name, "").split(","))
+    return tuple(dict.fromkeys(part for part in parts if part))
 
 
 def _log_format(environment: Mapping[str, str]) -> LogFormat:

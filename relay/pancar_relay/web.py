@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiohttp import web
 
+from pancar_relay.cors import Cors
 from pancar_relay.errors import TokenError
 from pancar_relay.health import Health
 from pancar_relay.metrics import CONTENT_TYPE, Metrics
-from pancar_relay.problems import HttpError
+from pancar_relay.problems import HttpError, retry_after
+from pancar_relay.viewer.attempts import Attempts
 from pancar_relay.viewer.negotiate import OFFER_LIMIT
 from pancar_relay.viewer.rights import METRICS, Rights, Viewer
 from pancar_relay.viewer.whep import VIEWER, Whep
@@ -34,6 +36,9 @@ DETAILS = {
 }
 # Seconds within which the body of a request must have come: an offer is one packet or a few.
 BODY_PATIENCE = 5.0
+# Wrong tokens of one address that are told so: so many at once, as when the rights of a centre's walls end together,
+# and then so many a second.
+WRONG_TOKENS = (200.0, 10.0)
 # Seconds a request waits for the operator's first word, which comes within a tenth of one.
 RIGHTS_PATIENCE = 2.0
 HEADERS = {
@@ -46,8 +51,10 @@ HEADERS = {
 
 
 class Web:
-    def __init__(self, rights: Rights, health: Health, metrics: Metrics, pages: Pages) -> None:
+    def __init__(self, rights: Rights, health: Health, metrics: Metrics, pages: Pages, cors: Cors) -> None:
         self._rights = rights
+        self._cors = cors
+        self._wrong_tokens: Attempts[str] = Attempts(*WRONG_TOKENS)
         self._health = health
         self._metrics = metrics
         self._pages = pages
@@ -64,7 +71,7 @@ class Web:
                 web.get("/metrics", self._get_metrics),
             ]
         )
-        app.on_response_prepare.append(_harden)
+        app.on_response_prepare.append(self._finish)
         return app
 
     @web.middleware
@@ -94,15 +101,26 @@ class Web:
             if method == "POST":
                 await self._rights_known()
             return await handler(request)
+        if _is_preflight(request) and self._cors.allows(request.headers.get("Origin")):
+            # It comes without a token (draft-ietf-wish-whep-04, 4.9.1).
+            return await handler(request)
         await self._rights_known()
         try:
             request[VIEWER] = self._viewer(request)
         except TokenError as error:
             if request.method == "GET" and _wants_page(request):
                 return self._pages.denied.response(401)
+            self._limit_wrong_tokens(request.remote or "")
             challenge = {"WWW-Authenticate": "Bearer"}
             raise HttpError(401, f"A valid token is required: {error}.", headers=challenge) from error
         return await handler(request)
+
+    def _limit_wrong_tokens(self, address: str) -> None:
+        now = time.monotonic()
+        wait = self._wrong_tokens.retry_after(address, now)
+        if wait is not None:
+            raise HttpError(429, "Too many requests without a valid token.", headers=retry_after(wait))
+        self._wrong_tokens.spend(address, now)
 
     async def _rights_known(self) -> None:
         """A relay that has just started knows no key yet; a 401 would send viewers away for good."""
@@ -136,6 +154,16 @@ class Web:
             raise HttpError(403, "The token's scope does not cover metrics.")
         return web.Response(body=await self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
+    async def _finish(self, request: web.Request, response: web.StreamResponse) -> None:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        # Modules are asked for again each time and answered 304: an upgraded relay's wall is never half the old one.
+        response.headers.setdefault("Cache-Control", "no-cache" if request.path.startswith("/wall/") else "no-store")
+        response.headers["Server"] = "pancar"
+        if request.path.startswith("/whep/"):
+            origin = request.headers.get("Origin")
+            response.headers.update(self._cors.headers(origin, preflight=_is_preflight(request)))
+
 
 def _wants_page(request: web.Request) -> bool:
     return "text/html" in request.headers.get("Accept", "") and not request.path.startswith(("/api/", "/whep/"))
@@ -160,9 +188,10 @@ async def _received(request: web.Request, handler: Handler) -> web.StreamRespons
     return await handler(request)
 
 
-async def _harden(request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    # Modules are asked for again each time and answered 304: an upgraded relay's wall is never half the old one.
-    response.headers.setdefault("Cache-Control", "no-cache" if request.path.startswith("/wall/") else "no-store")
-    response.headers["Server"] = "pancar"
+def _is_preflight(request: web.Request) -> bool:
+    """Fetch, 3.3.2: only WHEP is there for pages of other origins."""
+    return (
+        request.method == "OPTIONS"
+        and request.path.startswith("/whep/")
+        and "Access-Control-Request-Method" in request.headers
+    )

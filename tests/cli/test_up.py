@@ -200,6 +200,9 @@ async def test_two_at_once_need_two_folders(up: Runs) -> None:
     [
         (("--listen", "localhost:8080"), "--listen must be an IP address and a port"),
         (("--listen", "127.0.0.1"), "--listen must be an IP address and a port"),
+        (("--turn", "turn.example.org"), "--turn, --turn-secret: no STUN or TURN URL"),
+        (("--turn", "turn:turn.example.org"), "TURN servers want a file with the secret"),
+        (("--cors-origin", "portal.example.org"), "--cors-origin: neither an origin"),
         (("--cert", "x.pem"), "--cert and --key go together"),
     ],
 )

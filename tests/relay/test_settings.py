@@ -91,6 +91,13 @@ def test_what_a_pod_is_told(tmp_path: Path) -> None:
         ("PANCAR_MEDIA_ADDRESSES", "192.0.2.1,host", "PANCAR_MEDIA_ADDRESSES"),
         ("PANCAR_MEDIA_ADDRESSES", "::", "wildcard"),
         ("PANCAR_TLS_KEY", "/nowhere", "PANCAR_TLS_CERTIFICATE is not set"),
+        ("PANCAR_TURN_URLS", "turn.example.org", "PANCAR_TURN_URLS, .*: no STUN or TURN URL, .*: 'turn.example.org'"),
+        ("PANCAR_TURN_URLS", "stun:a,turn:b?transport=sctp", ": 'turn:b.transport=sctp'"),
+        ("PANCAR_TURN_URLS", 'turn:"b', "no STUN or TURN URL"),
+        ("PANCAR_TURN_URLS", "turn:turn.example.org", "PANCAR_TURN_SECRET: TURN servers want a file"),
+        ("PANCAR_CORS_ORIGINS", "portal.example.org", "PANCAR_CORS_ORIGINS: neither an origin, .*, nor .: 'portal"),
+        ("PANCAR_CORS_ORIGINS", "https://portal.example.org/", "neither an origin"),
+        ("PANCAR_CORS_ORIGINS", "https://*.example.org", "neither an origin"),
         ("PANCAR_LOG_FORMAT", "xml", "PANCAR_LOG_FORMAT"),
     ],
 )
@@ -149,3 +156,35 @@ def test_media_addresses_of_a_wildcard_are_the_hosts_own() -> None:
     assert "::" not in settings.media_addresses
     given = {"PANCAR_MEDIA_LISTEN": "0.0.0.0:5000", "PANCAR_MEDIA_ADDRESSES": "203.0.113.7, 203.0.113.7,2001:db8::7"}
     assert Settings.from_environment(LEAST | given).media_addresses == ("203.0.113.7", "2001:db8::7")
+
+
+def test_turn_servers_and_the_secret_shared_with_them(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    environment = LEAST | {
+        "PANCAR_TURN_URLS": "stun:stun.example.org, turn:[2001:db8::5]:3478?transport=tcp,turns:turn.example.org",
+        "PANCAR_TURN_SECRET": str(secret),
+    }
+    for write, said in ((None, "cannot be read: No such file"), ("\n", "is empty")):
+        if write is not None:
+            secret.write_text(write)
+        with pytest.raises(SettingsError, match=said):
+            Settings.from_environment(environment)
+    secret.write_text("sssh\n")
+    settings = Settings.from_environment(environment)
+    assert settings.ice_servers.urls == (
+        "stun:stun.example.org",
+        "turn:[2001:db8::5]:3478?transport=tcp",
+        "turns:turn.example.org",
+    )
+    assert settings.ice_servers.secret == b"sssh"
+    assert "sssh" not in repr(settings)
+    # STUN servers take no credentials.
+    assert Settings.from_environment(LEAST | {"PANCAR_TURN_URLS": "stun:a.example"}).ice_servers.urls
+
+
+def test_origins_of_pages_that_may_use_whep() -> None:
+    assert Settings.from_environment(LEAST).cors.origins == frozenset()
+    named = "https://portal.example.org, http://[2001:db8::5]:3000"
+    settings = Settings.from_environment(LEAST | {"PANCAR_CORS_ORIGINS": named})
+    assert settings.cors.origins == {"https://portal.example.org", "http://[2001:db8::5]:3000"}
+    assert Settings.from_environment(LEAST | {"PANCAR_CORS_ORIGINS": "*"}).cors.allows("https://anywhere.example")

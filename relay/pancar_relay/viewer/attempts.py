@@ -1,30 +1,37 @@
-"""How often one address may try a one-time code; `wall.api` asks before each exchange. Pure: takes `now`."""
+"""How often one may try: wrong codes and tokens of an address, joins of a right. Asked by `wall.api`, `web` and
+`viewer.whep`. Pure: takes `now`."""
 
 from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
 
-ADDRESSES = 1024
-BURST = 10.0
-REFILL = 0.2  # a second
+REMEMBERED = 1024
+
+Key = TypeVar("Key", bound=Hashable)
 
 
-class Attempts:
-    """A token bucket an address, spent by failures alone: the many viewers behind one address of a centre are not held
-    up by each other. There is none for all addresses together, with which one guesser would lock everybody out."""
+class Attempts(Generic[Key]):
+    """A token bucket a key: `burst` at once, `refill` a second. There is none for all keys together, with which one
+    would lock everybody out; and where the key is an address, failures alone are to be spent, for the many viewers
+    behind one address of a centre must not hold each other up."""
 
-    def __init__(self) -> None:
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+    def __init__(self, burst: float, refill: float) -> None:
+        self._burst = burst
+        self._refill = refill
+        self._buckets: OrderedDict[Key, tuple[float, float]] = OrderedDict()
 
-    def retry_after(self, address: str, now: float) -> float | None:
+    def retry_after(self, key: Key, now: float) -> float | None:
         """Seconds until a further try is allowed; None when it is allowed now."""
-        level = self._level(address, now)
-        return None if level >= 1.0 else (1.0 - level) / REFILL
+        level = self._level(key, now)
+        return None if level >= 1.0 else (1.0 - level) / self._refill
 
-    def failed(self, address: str, now: float) -> None:
-        self._buckets[address] = (self._level(address, now) - 1.0, now)
-        self._buckets.move_to_end(address)
-        if len(self._buckets) > ADDRESSES:
+    def spend(self, key: Key, now: float) -> None:
+        """A try that was allowed has been made."""
+        self._buckets[key] = (self._level(key, now) - 1.0, now)
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > REMEMBERED:
             self._buckets.popitem(last=False)
 
-    def _level(self, address: str, now: float) -> float:
-        level, at = self._buckets.get(address, (BURST, now))
-        return min(BURST, level + (now - at) * REFILL)
+    def _level(self, key: Key, now: float) -> float:
+        level, at = self._buckets.get(key, (self._burst, now))
+        return min(self._burst, level + (now - at) * self._refill)

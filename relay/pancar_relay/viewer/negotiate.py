@@ -1,13 +1,15 @@
 """Offer in, answer out: the SDP of a WHEP viewer (RFC 3264, RFC 8829, draft-ietf-wish-whep-04). Pure.
 
 `viewer.sessions` calls `read_offer` with what a viewer posted, then `answer` with what the relay chose for him. One
-video section is accepted; every other one is rejected in place.
+video section is accepted; every other one is rejected in place. Where an offer leaves out every H.264 that could be
+sent, `counter_offer` makes one of the relay's own, and `read_counter_answer` reads what the viewer answers to that.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Literal
 
 from aiortc import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.rtcdtlstransport import X509_DIGEST_ALGORITHMS
@@ -23,10 +25,13 @@ from aiortc.sdp import (
     H264Profile,
     MediaDescription,
     SessionDescription,
+    candidate_to_sdp,
     parse_h264_profile_level_id,
 )
 
+from pancar_relay.desired import MediaAddresses
 from pancar_relay.errors import NegotiationError, NoCommonCodecError
+from pancar_relay.viewer.sdpfrag import ICE_OPTIONS
 
 OFFER_LIMIT = 32 * 1024
 MEDIA_LIMIT = 32
@@ -39,6 +44,12 @@ DEFAULT_PROFILE_LEVEL_ID = "420010"
 CLOCK_RATE = 90_000
 MSID = "pancar video"
 CACHED = 64
+# The one section of a counter-offer. Its payload types begin where the dynamic ones do (RFC 3551, 6).
+COUNTER_MID = "0"
+COUNTER_PAYLOAD_TYPE = 96
+COUNTER_EXTENSIONS = ((1, MID), (2, PLAYOUT_DELAY))
+# Constrained Baseline and Baseline, which decoders take every profile under.
+BASELINES = ("42e01f", "42001f")
 
 # Of an offer's lines only these bear on the answer. Candidates are not among them: the relay is ICE-lite and sends to
 # where checks come from. Leaving the rest out spares aiortc's parser its quadratic parts.
@@ -103,13 +114,12 @@ class Offer:
 class Local:
     """The relay's end of one session; (ip, port) of each candidate, the preferred ones first."""
 
-    addresses: tuple[tuple[str, int], ...]
+    media: MediaAddresses
     fingerprint: str
     ice_ufrag: str
     ice_pwd: str
     ssrc: int
     cname: str
-    tcp_addresses: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -124,7 +134,7 @@ class _Transport:
 def read_offer(text: str) -> Offer:
     """Raises NegotiationError for what is no sound offer of a viewer, NoCommonCodecError where it leaves out H.264."""
     if len(text) > OFFER_LIMIT:
-        raise NegotiationError(f"the offer is larger than {OFFER_LIMIT} bytes")
+        raise NegotiationError(f"the SDP is larger than {OFFER_LIMIT} bytes")
     essence, transports = _divide(text)
     shape = _shape(essence)
     # A bundle-only section leaves its transport to another of its group (RFC 8843, 7.1.3), and each section to the
@@ -146,20 +156,45 @@ def choose(codecs: Sequence[Codec], profile_level_id: str) -> Codec:
 
 def answer(offer: Offer, codec: Codec, local: Local) -> str:
     """The answer to `offer` with `codec`, one of its codecs."""
-    before, middle, after = _template(offer.shape, codec, local.addresses, local.tcp_addresses, local.fingerprint)
-    own = (
+    before, middle, after = _template(offer.shape, codec, local.media, local.fingerprint)
+    return f"{before}- {local.ssrc} 0 IN IP4 127.0.0.1{middle}{_own(local)}{after}"
+
+
+def counter_offer(profile_level_id: str, local: Local) -> str:
+    """An offer of the relay's own to send a stream of that profile-level-id (draft-ietf-wish-whep-04, 4.3.2)."""
+    before, middle, after = _counter_template(profile_level_id, local.media, local.fingerprint)
+    return f"{before}- {local.ssrc} 0 IN IP4 127.0.0.1{middle}{_own(local)}{after}"
+
+
+def read_counter_answer(text: str) -> Offer:
+    """What the viewer answered to a counter-offer: the same as an offer of one section, save that he has chosen.
+
+    Raises NegotiationError.
+    """
+    answered = read_offer(text)
+    if len(answered.shape.sections) != 1 or answered.shape.mid != COUNTER_MID:
+        raise NegotiationError("the answer has other sections than the counter-offer")
+    return answered
+
+
+def candidates(media: MediaAddresses) -> tuple[str, ...]:
+    """The relay's candidates, as the values of candidate attributes."""
+    return tuple(candidate_to_sdp(candidate) for candidate in _candidates(media))
+
+
+def _own(local: Local) -> str:
+    """What follows the template's ice-ufrag attribute name: all that is the session's own."""
+    return (
         f"{local.ice_ufrag}\r\na=ice-pwd:{local.ice_pwd}\r\n"
         f"a=ssrc:{local.ssrc} cname:{local.cname}\r\na=ssrc:{local.ssrc} msid:{MSID}"
     )
-    return f"{before}- {local.ssrc} 0 IN IP4 127.0.0.1{middle}{own}{after}"
 
 
 @lru_cache(maxsize=CACHED)
 def _template(
     shape: Shape,
     codec: Codec,
-    addresses: tuple[tuple[str, int], ...],
-    tcp_addresses: tuple[tuple[str, int], ...],
+    addresses: MediaAddresses,
     fingerprint: str,
 ) -> tuple[str, str, str]:
     """An answer in three parts, between which stand its origin and, as its ice-ufrag, what is the session's own."""
@@ -174,29 +209,58 @@ def _template(
         media.direction = "inactive"
         media.ice = RTCIceParameters()
         if index == shape.video:
-            _accept(media, shape, codec)
-            media.host, media.port = addresses[0]
-            media.ice_candidates = [_candidate(*where) for where in enumerate(addresses)]
-            media.ice_candidates += [_tcp_candidate(*where) for where in enumerate(tcp_addresses)]
-            media.dtls = RTCDtlsParameters(fingerprints=[RTCDtlsFingerprint(*fingerprint.split(" "))], role="server")
+            extensions = ((shape.mid_extension, MID), (shape.playout_delay_extension, PLAYOUT_DELAY))
+            _send([codec], extensions, media)
+            _transport(addresses, fingerprint, "server", media)
         session.media.append(media)
     before, middle, after = str(session).split(_MARK)
     return before, middle, after
 
 
-def _accept(media: MediaDescription, shape: Shape, codec: Codec) -> None:
-    media.fmt = [codec.payload_type]
+@lru_cache(maxsize=CACHED)
+def _counter_template(profile_level_id: str, addresses: MediaAddresses, fingerprint: str) -> tuple[str, str, str]:
+    session = SessionDescription()
+    session.origin = _MARK
+    session.group.append(GroupDescription("BUNDLE", [COUNTER_MID]))
+    media = MediaDescription("video", 0, "UDP/TLS/RTP/SAVPF", [])
+    media.rtp.muxId = COUNTER_MID
+    profiles = dict.fromkeys((profile_level_id, *BASELINES))
+    codecs = [
+        Codec(COUNTER_PAYLOAD_TYPE + index, profile, level_asymmetry_allowed=True, feedback=tuple(FEEDBACK))
+        for index, profile in enumerate(profiles)
+    ]
+    _send(codecs, COUNTER_EXTENSIONS, media)
+    # JSEP wants the roles left open (RFC 9429, 5.2.1), though only a client is of use here: see `_fingerprints`.
+    _transport(addresses, fingerprint, "auto", media)
+    session.media.append(media)
+    # Which aiortc does not know; of offers alone (RFC 8858, 3).
+    text = str(session).replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-mux-only\r\n")
+    before, middle, after = text.split(_MARK)
+    return before, middle, after
+
+
+def _send(codecs: Sequence[Codec], extensions: Sequence[tuple[int | None, str]], media: MediaDescription) -> None:
+    media.fmt = [codec.payload_type for codec in codecs]
     media.direction = "sendonly"
     media.msid = MSID
     media.rtcp_port, media.rtcp_host, media.rtcp_mux = 9, "0.0.0.0", True  # noqa: S104 - as above
-    media.rtp.codecs = [_answered(codec)]
+    media.rtp.codecs = [_answered(codec) for codec in codecs]
     media.rtp.headerExtensions = [
         RTCRtpHeaderExtensionParameters(id=identifier, uri=uri)
-        for identifier, uri in ((shape.mid_extension, MID), (shape.playout_delay_extension, PLAYOUT_DELAY))
+        for identifier, uri in extensions
         if identifier is not None
     ]
+
+
+def _transport(
+    addresses: MediaAddresses, fingerprint: str, role: Literal["auto", "server"], media: MediaDescription
+) -> None:
+    media.host, media.port = addresses.udp[0]
     media.ice = RTCIceParameters(usernameFragment=_MARK, iceLite=True)
+    media.ice_options = ICE_OPTIONS
+    media.ice_candidates = _candidates(addresses)
     media.ice_candidates_complete = True
+    media.dtls = RTCDtlsParameters(fingerprints=[RTCDtlsFingerprint(*fingerprint.split(" "))], role=role)
 
 
 def _divide(text: str) -> tuple[str, list[_Transport]]:
@@ -208,7 +272,7 @@ def _divide(text: str) -> tuple[str, list[_Transport]]:
     for line in text.splitlines():
         if line.startswith("m="):
             if len(transports) > MEDIA_LIMIT:
-                raise NegotiationError(f"the offer has more than {MEDIA_LIMIT} media sections")
+                raise NegotiationError(f"the SDP has more than {MEDIA_LIMIT} media sections")
             transports.append(_Transport())
             kept += _h264_only(formats)
             formats.clear()
@@ -241,18 +305,18 @@ def _shape(essence: str) -> Shape:
         session = SessionDescription.parse(essence)
     # What aiortc's parser raises on lines that are no SDP.
     except (AssertionError, AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
-        raise NegotiationError("the offer is not sound SDP") from error
+        raise NegotiationError("the text is not sound SDP") from error
     if not session.media:
-        raise NegotiationError("the offer has no media section")
+        raise NegotiationError("the SDP has no media section")
     sections = tuple(_section(media) for media in session.media)
     group = next((group.items for group in session.group if group.semantic == "BUNDLE"), [])
     index = _receiving_video(session.media, group)
     media = session.media[index]
     if not media.rtcp_mux:
-        raise NegotiationError("the offer's video section lacks rtcp-mux")
+        raise NegotiationError("the SDP's video section lacks rtcp-mux")
     codecs = tuple(codec for codec in map(_codec, media.rtp.codecs) if codec is not None)
     if not codecs:
-        raise NoCommonCodecError("the offer holds no H.264 in packetization-mode 1")
+        raise NoCommonCodecError("the SDP holds no H.264 in packetization-mode 1")
     mid = sections[index].mid
     bundled = bool(mid) and mid in group
     return Shape(
@@ -267,12 +331,13 @@ def _shape(essence: str) -> Shape:
 
 
 def _section(media: MediaDescription) -> Section:
-    mid = media.rtp.muxId
+    # None where the attribute has no value.
+    mid = media.rtp.muxId or ""
     if mid and not _TOKEN.fullmatch(mid):
-        raise NegotiationError("the offer has a mid that is no token")
+        raise NegotiationError("the SDP has a mid that is no token")
     formats = tuple(str(fmt) for fmt in media.fmt)
     if not all(_TOKEN.fullmatch(text) for text in (media.kind, *formats)):
-        raise NegotiationError("the offer has a media line that is not sound")
+        raise NegotiationError("the SDP has a media line that is not sound")
     return Section(media.kind, media.profile, formats, mid)
 
 
@@ -283,28 +348,28 @@ def _receiving_video(sections: list[MediaDescription], bundle: list[str | int]) 
         receives = media.direction in (None, "recvonly", "sendrecv")
         if media.kind == "video" and "SAVP" in media.profile and receives and open_:
             return index
-    raise NegotiationError("the offer has no video section that receives")
+    raise NegotiationError("the SDP has no video section that receives")
 
 
 def _ice_ufrag(carriers: list[_Transport]) -> str:
     ufrag = next((transport.ice_ufrag for transport in carriers if transport.ice_ufrag), "")
     if not _ICE_UFRAG.fullmatch(ufrag):
-        raise NegotiationError("the offer has no sound ice-ufrag")
+        raise NegotiationError("the SDP has no sound ice-ufrag")
     return ufrag
 
 
 def _fingerprints(carriers: list[_Transport]) -> tuple[RTCDtlsFingerprint, ...]:
     setup = next((transport.setup for transport in carriers if transport.setup), "")
     if setup not in ("actpass", "active"):
-        raise NegotiationError("the offer does not let the viewer be the DTLS client (setup:actpass or setup:active)")
+        raise NegotiationError("the SDP does not let the viewer be the DTLS client (setup:actpass or setup:active)")
     lines = next((transport.fingerprints for transport in carriers if transport.fingerprints), [])
     if len(lines) > FINGERPRINT_LIMIT:
-        raise NegotiationError(f"the offer has more than {FINGERPRINT_LIMIT} fingerprints")
+        raise NegotiationError(f"the SDP has more than {FINGERPRINT_LIMIT} fingerprints")
     if not all(_FINGERPRINT.fullmatch(line) for line in lines):
-        raise NegotiationError("the offer has a fingerprint that is not sound")
+        raise NegotiationError("the SDP has a fingerprint that is not sound")
     fingerprints = tuple(RTCDtlsFingerprint(*line.split(" ")) for line in lines)
     if not any(fingerprint.algorithm.lower() in X509_DIGEST_ALGORITHMS for fingerprint in fingerprints):
-        raise NegotiationError("the offer has no fingerprint of a known algorithm")
+        raise NegotiationError("the SDP has no fingerprint of a known algorithm")
     return fingerprints
 
 
@@ -348,6 +413,11 @@ def _answered(codec: Codec) -> RTCRtpCodecParameters:
         rtcpFeedback=[RTCRtcpFeedback(type=type_, parameter=parameter) for type_, parameter in codec.feedback],
         parameters=parameters,
     )
+
+
+def _candidates(addresses: MediaAddresses) -> list[RTCIceCandidate]:
+    udp = [_candidate(*where) for where in enumerate(addresses.udp)]
+    return udp + [_tcp_candidate(*where) for where in enumerate(addresses.tcp)]
 
 
 def _candidate(index: int, address: tuple[str, int]) -> RTCIceCandidate:

@@ -1,8 +1,8 @@
-"""The viewers of this relay: from an offer to media, and to an end that is always logged.
+"""The viewers of this relay: from an offer, or a counter-offer, to media, and to an end that is always logged.
 
-`viewer.whep` joins and leaves, `__main__` hands in the engine's events and calls `tick` once a second: one ticker
-serves all sessions, for a timer or task of each would cost more memory than the session itself. Runs in the event
-loop's thread alone; media does not pass here.
+`viewer.whep` joins, restarts ICE and leaves, `__main__` hands in the engine's events and calls `tick` once a second:
+one ticker serves all sessions, for a timer or task of each would cost more memory than the session itself. Runs in the
+event loop's thread alone; media does not pass here.
 """
 
 import asyncio
@@ -15,13 +15,25 @@ from functools import partial
 import structlog
 from aiortc import RTCDtlsFingerprint
 
-from pancar_relay._engine import DtlsReceived, Engine, ViewerEnded
+from pancar_relay._engine import DtlsReceived, Engine, Video, ViewerEnded
 from pancar_relay.desired import CameraKey, MediaAddresses
 from pancar_relay.errors import JoinRefusedError
 from pancar_relay.ingest.cameras import View
 from pancar_relay.viewer.dtls import Certificate, Handshake, HandshakeError, Keys
-from pancar_relay.viewer.negotiate import Local, answer, choose, read_offer
+from pancar_relay.viewer.negotiate import (
+    Codec,
+    Local,
+    Offer,
+    Shape,
+    answer,
+    candidates,
+    choose,
+    counter_offer,
+    read_counter_answer,
+    read_offer,
+)
 from pancar_relay.viewer.rights import Rights, Viewer
+from pancar_relay.viewer.sdpfrag import Fragment
 
 log = structlog.get_logger()
 
@@ -32,6 +44,8 @@ JOINS_LIMIT = 64
 JOIN_IS_YOUNG = 1.0
 # All that have not finished, so that their number is bounded at all.
 PENDING_LIMIT = 1024
+# How long a counter-offer may be answered (draft-ietf-wish-whep-04, 4.3.2, has this where nothing is said).
+COUNTER_OFFER_SECONDS = 30.0
 BUSY_RETRY_AFTER = 1
 FULL_RETRY_AFTER = 30
 
@@ -46,6 +60,27 @@ class Session:
     camera: CameraKey
     engine_id: int
     since: float
+    shape: Shape
+    # Of the newest ICE session, the one that the entity-tag stands for.
+    local_ufrag: str
+    remote_ufrag: str
+
+    @property
+    def etag(self) -> str:
+        """Strong, and another one after each ICE restart (draft-ietf-wish-whep-04, 4.5.1)."""
+        return f'"{self.local_ufrag}"'
+
+
+@dataclass(frozen=True, slots=True)
+class CounterOffer:
+    """An offer of the relay's own that waits for its answer; `id` will be the session's."""
+
+    id: str
+    viewer: Viewer
+    camera: CameraKey
+    text: str
+    local: Local
+    expires: float
 
 
 @dataclass(slots=True)
@@ -77,6 +112,7 @@ class Sessions:
         self._by_id: dict[str, Session] = {}
         self._by_engine_id: dict[int, Session] = {}
         self._joins: dict[int, _Join] = {}
+        self._counter_offers: dict[str, CounterOffer] = {}
         self._count = 0
         self.outcomes = {"connected": 0, "refused": 0, "failed": 0}
 
@@ -93,27 +129,80 @@ class Sessions:
     def get(self, session_id: str) -> Session | None:
         return self._by_id.get(session_id)
 
+    def counter_offered(self, session_id: str) -> CounterOffer | None:
+        """The counter-offer of that id, while it may be answered."""
+        counter = self._counter_offers.get(session_id)
+        return counter if counter is not None and time.monotonic() < counter.expires else None
+
     def join(self, viewer: Viewer, camera: View, offer_text: str) -> tuple[Session, str]:
         """Admits a viewer to a live camera: the session and the answer to his offer.
 
         Raises NegotiationError for the offer, JoinRefusedError when there is no room for him now.
         """
-        if camera.stream is None or camera.video is None:
-            raise ValueError(f"{camera.key} is not live")
-        now = time.monotonic()
-        self._admit(now)
+        self._admit(now := time.monotonic())
         offer = read_offer(offer_text)
-        shape = offer.shape
-        codec = choose(shape.codecs, camera.video.profile_level_id)
-        local = Local(
-            addresses=self._media.udp,
-            tcp_addresses=self._media.tcp,
+        codec = choose(offer.shape.codecs, _video(camera).profile_level_id)
+        local = self._local()
+        session = self._start(secrets.token_urlsafe(24), viewer, camera, offer, codec, local, now)
+        return session, answer(offer, codec, local)
+
+    def make_counter_offer(self, viewer: Viewer, camera: View) -> CounterOffer:
+        """An offer for whom `join` found no common codec with. Raises JoinRefusedError."""
+        self._admit(now := time.monotonic())
+        local = self._local()
+        counter = CounterOffer(
+            id=secrets.token_urlsafe(24),
+            viewer=viewer,
+            camera=camera.key,
+            text=counter_offer(_video(camera).profile_level_id, local),
+            local=local,
+            expires=now + COUNTER_OFFER_SECONDS,
+        )
+        self._counter_offers[counter.id] = counter
+        return counter
+
+    def take_answer(self, counter: CounterOffer, camera: View, answer_text: str) -> Session:
+        """Admits the viewer who answers a counter-offer. Raises NegotiationError, after which he may answer again, and
+        JoinRefusedError."""
+        self._admit(now := time.monotonic())
+        answered = read_counter_answer(answer_text)
+        codec = choose(answered.shape.codecs, _video(camera).profile_level_id)
+        del self._counter_offers[counter.id]
+        return self._start(counter.id, counter.viewer, camera, answered, codec, counter.local, now)
+
+    def restart_ice(self, session: Session, asked: Fragment) -> Fragment:
+        """Begins a new ICE session beside the one that carries the media; the relay's side of it."""
+        local = self._local()
+        session.local_ufrag, session.remote_ufrag = local.ice_ufrag, asked.ufrag
+        self._engine.restart_ice(
+            session.engine_id, local_ufrag=local.ice_ufrag, local_pwd=local.ice_pwd, remote_ufrag=asked.ufrag
+        )
+        return Fragment(
+            ufrag=local.ice_ufrag,
+            pwd=local.ice_pwd,
+            media=asked.media,
+            mid=asked.mid,
+            candidates=candidates(local.media),
+            complete=True,
+            lite=True,
+        )
+
+    def _local(self) -> Local:
+        return Local(
+            media=self._media,
             ice_ufrag=secrets.token_hex(4),
             ice_pwd=secrets.token_hex(16),
             fingerprint=self._fingerprint,
             ssrc=secrets.randbelow(0xFFFF_FFFF) + 1,
             cname=secrets.token_hex(8),
         )
+
+    def _start(
+        self, session_id: str, viewer: Viewer, camera: View, offer: Offer, codec: Codec, local: Local, now: float
+    ) -> Session:
+        if camera.stream is None:
+            raise ValueError(f"{camera.key} is not live")
+        shape = offer.shape
         engine_id = self._engine.add_viewer(
             camera.stream,
             local_ufrag=local.ice_ufrag,
@@ -126,11 +215,21 @@ class Sessions:
             playout_delay=shape.playout_delay_extension,
         )
         self._count += 1
-        session = Session(secrets.token_urlsafe(24), self._count, viewer, camera.key, engine_id, now)
+        session = Session(
+            id=session_id,
+            number=self._count,
+            viewer=viewer,
+            camera=camera.key,
+            engine_id=engine_id,
+            since=now,
+            shape=shape,
+            local_ufrag=local.ice_ufrag,
+            remote_ufrag=offer.ice_ufrag,
+        )
         self._by_id[session.id] = self._by_engine_id[engine_id] = session
         self._joins[engine_id] = _Join(session, offer.fingerprints)
         log.info("session.started", session=session.number, subject=viewer.subject, camera=str(camera.key))
-        return session, answer(offer, codec, local)
+        return session
 
     def leave(self, session: Session, reason: str) -> None:
         """Ends a session: RTCP BYE and close_notify to the viewer, a line in the log."""
@@ -157,6 +256,8 @@ class Sessions:
         if ended:
             for session in [session for session in self._by_id.values() if id(session.viewer) in ended]:
                 self.leave(session, "RightEnded")
+        for counter in [counter for counter in self._counter_offers.values() if counter.expires <= now]:
+            del self._counter_offers[counter.id]
         for join in list(self._joins.values()):
             if now - join.session.since > HANDSHAKE_TIMEOUT:
                 self.leave(join.session, "HandshakeTimeout")
@@ -169,7 +270,8 @@ class Sessions:
         in_flight = sum(
             join.handshake is not None or now - join.session.since < JOIN_IS_YOUNG for join in self._joins.values()
         )
-        if in_flight >= JOINS_LIMIT or len(self._joins) >= PENDING_LIMIT:
+        pending = len(self._joins) + len(self._counter_offers)
+        if in_flight >= JOINS_LIMIT or pending >= PENDING_LIMIT:
             self.outcomes["refused"] += 1
             raise JoinRefusedError("Too many viewers are joining at this moment.", BUSY_RETRY_AFTER)
         if len(self._by_id) >= self._capacity:
@@ -232,3 +334,9 @@ class Sessions:
             reason=reason,
             seconds=round(time.monotonic() - session.since, 1),
         )
+
+
+def _video(camera: View) -> Video:
+    if camera.video is None:
+        raise ValueError(f"{camera.key} is not live")
+    return camera.video

@@ -1,63 +1,157 @@
-"""WHEP (draft-ietf-wish-whep-04) over aiohttp: POST, DELETE and OPTIONS; a thin shell around `Sessions`.
+"""WHEP (draft-ietf-wish-whep-04, and what it has from RFC 9725) over aiohttp; a thin shell around `Sessions`.
 
-`web` mounts these routes behind its authentication, which leaves the request's Viewer under `VIEWER`.
+`web` mounts these routes behind its authentication, which leaves the request's Viewer under `VIEWER`. An endpoint is a
+camera, a session's URL is known to its viewer alone.
 """
 
+import time
+from email.utils import formatdate
+from typing import TypeVar
+
 from aiohttp import web
+from multidict import CIMultiDict
 
 from pancar_relay.desired import CameraKey
-from pancar_relay.errors import JoinRefusedError, NegotiationError, NoCommonCodecError
+from pancar_relay.errors import FragmentError, JoinRefusedError, NegotiationError, NoCommonCodecError
 from pancar_relay.ingest.cameras import Cameras, View
 from pancar_relay.ingest.pulls import State
 from pancar_relay.problems import HttpError, retry_after
+from pancar_relay.viewer import sdpfrag
+from pancar_relay.viewer.attempts import Attempts
+from pancar_relay.viewer.iceservers import IceServers
 from pancar_relay.viewer.negotiate import OFFER_LIMIT
 from pancar_relay.viewer.rights import Viewer
-from pancar_relay.viewer.sessions import Session, Sessions
+from pancar_relay.viewer.sessions import COUNTER_OFFER_SECONDS, CounterOffer, Session, Sessions
+
+Held = TypeVar("Held", Session, CounterOffer)
 
 VIEWER = web.RequestKey("viewer", Viewer)
 SDP = "application/sdp"
+ACCEPT_POST = {"Accept-Post": SDP}
+ACCEPT_PATCH = {"Accept-Patch": f"{SDP}, {sdpfrag.MEDIA_TYPE}"}
 NOT_LIVE_RETRY_AFTER = 2
+# Of one right from one address: so many at once, as when the walls of a centre reload, and then so many a second, a
+# quarter of what a relay can take, so that it is left to others.
+JOINS = (600.0, 75.0)
+# Likewise of requests to sessions; each join may come with a few.
+REQUESTS = (1800.0, 225.0)
 
 
 class Whep:
-    def __init__(self, cameras: Cameras, sessions: Sessions) -> None:
+    def __init__(self, cameras: Cameras, sessions: Sessions, ice_servers: IceServers) -> None:
         self._cameras = cameras
         self._sessions = sessions
+        self._ice_servers = ice_servers
+        self._joins: Attempts[tuple[Viewer, str]] = Attempts(*JOINS)
+        self._requests: Attempts[tuple[Viewer, str]] = Attempts(*REQUESTS)
 
     def routes(self) -> list[web.RouteDef]:
         endpoint, resource = r"/whep/{namespace}/{camera}", r"/whep/sessions/{session}"
         # The resource comes first: its path would match the endpoint's too.
         return [
+            web.patch(resource, self._patch),
             web.delete(resource, self._delete),
-            web.options(resource, self._options),
+            web.options(resource, self._resource_options),
+            web.get(resource, self._get_resource),
             web.post(endpoint, self._post),
-            web.options(endpoint, self._options),
+            web.options(endpoint, self._endpoint_options),
+            web.get(endpoint, self._get_endpoint),
         ]
 
     async def _post(self, request: web.Request) -> web.Response:
         viewer = request[VIEWER]
+        _limit(self._joins, request)
         view = self._watchable(viewer, CameraKey(request.match_info["namespace"], request.match_info["camera"]))
         if request.content_type != SDP:
-            raise HttpError(415, f"The offer must come as {SDP}.", headers={"Accept-Post": SDP})
+            raise HttpError(415, f"The offer must come as {SDP}.", headers=ACCEPT_POST)
         offer = await _body(request)
         try:
             session, answer = self._sessions.join(viewer, view, offer)
-        except NoCommonCodecError as error:
-            raise HttpError(406, _sentence(error)) from error
+        except NoCommonCodecError:
+            return self._counter_offer(viewer, view)
         except NegotiationError as error:
             raise HttpError(400, _sentence(error)) from error
         except JoinRefusedError as error:
-            raise HttpError(503, str(error), headers=retry_after(error.retry_after)) from error
-        return web.Response(
-            status=201, text=answer, content_type=SDP, headers={"Location": f"/whep/sessions/{session.id}"}
-        )
+            raise _refused(error) from error
+        headers = {"Content-Type": SDP, "Location": f"/whep/sessions/{session.id}", "ETag": session.etag}
+        return web.Response(status=201, body=answer.encode(), headers=self._linked(headers, viewer))
+
+    def _counter_offer(self, viewer: Viewer, view: View) -> web.Response:
+        try:
+            counter = self._sessions.make_counter_offer(viewer, view)
+        except JoinRefusedError as error:
+            raise _refused(error) from error
+        # Whole seconds, rounded down: it is good for as long as it says.
+        until = formatdate(int(time.time() + COUNTER_OFFER_SECONDS), usegmt=True)
+        headers = {"Content-Type": f'{SDP}; valid-until="{until}"', "Location": f"/whep/sessions/{counter.id}"}
+        return web.Response(status=406, body=counter.text.encode(), headers=self._linked(headers, viewer))
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        _limit(self._requests, request)
+        counter = _own(self._sessions.counter_offered(request.match_info["session"]), request)
+        if counter is not None:
+            return await self._take_answer(request, counter)
+        session = self._own_session(request)
+        if request.content_type == SDP:
+            # Draft, 3: there is no renegotiation.
+            raise HttpError(422, "This session is negotiated; only its ICE may be changed.", headers=ACCEPT_PATCH)
+        if request.content_type != sdpfrag.MEDIA_TYPE:
+            raise HttpError(415, f"A session takes {sdpfrag.MEDIA_TYPE}.", headers=ACCEPT_PATCH)
+        text = await _body(request)
+        # From here on nothing waits, so that overlapping requests find the session as it is.
+        _match(request, session)
+        try:
+            asked = sdpfrag.read_fragment(text)
+        except FragmentError as error:
+            raise HttpError(422, _sentence(error)) from error
+        if asked.mid and asked.mid not in {section.mid for section in session.shape.sections}:
+            raise HttpError(422, f"The session has no section {asked.mid!r}.")
+        # Draft, 4.5.3: credentials that are not those of the ICE session ask for another one.
+        if asked.ufrag == session.remote_ufrag:
+            # A lite agent sends no checks: it learns of a candidate by the viewer's own (RFC 8445, 2.5).
+            return web.Response(status=204)
+        begun = sdpfrag.write_fragment(self._sessions.restart_ice(session, asked))
+        headers = {"Content-Type": sdpfrag.MEDIA_TYPE, "ETag": session.etag}
+        return web.Response(status=200, body=begun.encode(), headers=headers)
+
+    async def _take_answer(self, request: web.Request, counter: CounterOffer) -> web.Response:
+        if request.content_type != SDP:
+            raise HttpError(415, f"The answer must come as {SDP}.", headers={"Accept-Patch": SDP})
+        text = await _body(request)
+        view = self._watchable(counter.viewer, counter.camera)
+        # It may have been answered or have run out meanwhile.
+        if self._sessions.counter_offered(counter.id) is not counter:
+            raise _gone()
+        try:
+            session = self._sessions.take_answer(counter, view, text)
+        except NegotiationError as error:
+            raise HttpError(422, _sentence(error)) from error
+        except JoinRefusedError as error:
+            raise _refused(error) from error
+        return web.Response(status=204, headers={"ETag": session.etag})
 
     async def _delete(self, request: web.Request) -> web.Response:
+        _limit(self._requests, request)
         self._sessions.leave(self._own_session(request), "Deleted")
         return web.Response(status=200)
 
-    async def _options(self, _request: web.Request) -> web.Response:
-        return web.Response(status=204, headers={"Accept-Post": SDP})
+    async def _get_endpoint(self, _request: web.Request) -> web.Response:
+        # Draft, 4.1: there is no representation, which is no error.
+        return web.Response(status=204)
+
+    async def _get_resource(self, request: web.Request) -> web.Response:
+        _limit(self._requests, request)
+        self._own_session(request)
+        return web.Response(status=204)
+
+    async def _endpoint_options(self, request: web.Request) -> web.Response:
+        viewer = request.get(VIEWER)
+        # A preflight comes without a right, and is told of no server.
+        headers = CIMultiDict(ACCEPT_POST) if viewer is None else self._linked(ACCEPT_POST, viewer)
+        return web.Response(status=200, headers=headers)
+
+    async def _resource_options(self, _request: web.Request) -> web.Response:
+        return web.Response(status=200, headers={**ACCEPT_POST, **ACCEPT_PATCH})
 
     def _watchable(self, viewer: Viewer, key: CameraKey) -> View:
         """The camera, if this viewer may see it and there is something to see."""
@@ -73,22 +167,59 @@ class Whep:
             raise HttpError(409, detail, headers=headers, reason=view.reason, state=view.state)
         return view
 
+    def _linked(self, headers: dict[str, str], viewer: Viewer) -> CIMultiDict[str]:
+        """With a Link for each STUN and TURN server (draft, 4.8)."""
+        linked = CIMultiDict(headers)
+        for link in self._ice_servers.links(viewer, time.time()):
+            linked.add("Link", link)
+        return linked
+
     def _own_session(self, request: web.Request) -> Session:
-        session = self._sessions.get(request.match_info["session"])
-        # Somebody else's session looks like none.
-        if session is None or session.viewer.subject != request[VIEWER].subject:
-            raise HttpError(404, "There is no such session (any more).")
+        session = _own(self._sessions.get(request.match_info["session"]), request)
+        if session is None:
+            raise _gone()
         return session
+
+
+def _own(held: Held | None, request: web.Request) -> Held | None:
+    # Somebody else's looks like none.
+    return held if held is not None and held.viewer.subject == request[VIEWER].subject else None
+
+
+def _limit(attempts: Attempts[tuple[Viewer, str]], request: web.Request) -> None:
+    who, now = (request[VIEWER], request.remote or ""), time.monotonic()
+    wait = attempts.retry_after(who, now)
+    if wait is not None:
+        raise HttpError(429, "Too many requests with this right from this address.", headers=retry_after(wait))
+    attempts.spend(who, now)
+
+
+def _match(request: web.Request, session: Session) -> None:
+    """RFC 9110, 13.1.1, by strong comparison, which no weak tag passes."""
+    tags = request.headers.get("If-Match")
+    if tags is None:
+        raise HttpError(428, "Name the ICE session by its entity-tag, in If-Match.")
+    # The draft's example of a restart has the asterisk in quotation marks.
+    if not {tag.strip() for tag in tags.split(",")} & {"*", '"*"', session.etag}:
+        raise HttpError(412, "The ICE session is another one by now.")
+
+
+def _refused(error: JoinRefusedError) -> HttpError:
+    return HttpError(503, str(error), headers=retry_after(error.retry_after))
+
+
+def _gone() -> HttpError:
+    return HttpError(404, "There is no such session (any more).")
 
 
 async def _body(request: web.Request) -> str:
     body = await request.read()
     if len(body) > OFFER_LIMIT:
-        raise HttpError(413, f"The offer is larger than {OFFER_LIMIT} bytes.")
+        raise HttpError(413, f"The body is larger than {OFFER_LIMIT} bytes.")
     try:
         return body.decode()
     except UnicodeDecodeError as error:
-        raise HttpError(400, "The offer is not UTF-8.") from error
+        raise HttpError(400, "The body is not UTF-8.") from error
 
 
 def _sentence(error: Exception) -> str:

@@ -22,6 +22,8 @@ from pancar_relay.viewer.rights import Rights, Viewer
 from pancar_relay.viewer.whep import VIEWER
 
 COOKIE = "pancar"
+# Wrong links of one address: so many at once, and then so many a second.
+WRONG_LINKS = (10.0, 0.2)
 PING = 2.0
 # Rights of an open event stream are looked at this often.
 WATCH = 1.0
@@ -36,7 +38,7 @@ class Api:
         self._rights = rights
         self._stats = stats
         self._on_spent = on_spent
-        self._attempts = Attempts()
+        self._attempts: Attempts[str] = Attempts(*WRONG_LINKS)
         self._streams: set[_EventStream] = set()
 
     def routes(self) -> list[web.RouteDef]:
@@ -61,7 +63,7 @@ class Api:
         try:
             token, viewer = self._rights.exchange(code, time.time())
         except LinkRefusedError as error:
-            self._attempts.failed(address, now)
+            self._attempts.spend(address, now)
             raise HttpError(403, "This link is unknown, already used or too old. Ask for a new one.") from error
         self._on_spent()
         response = web.Response(status=204)

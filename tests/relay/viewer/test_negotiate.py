@@ -4,18 +4,20 @@ import pytest
 from aiortc.sdp import MediaDescription, SessionDescription
 from hypothesis import given
 from hypothesis import strategies as st
+from pancar_relay.desired import MediaAddresses
 from pancar_relay.errors import NegotiationError, NoCommonCodecError
 from pancar_relay.viewer.negotiate import MEDIA_LIMIT, OFFER_LIMIT, Codec, Local, Offer, answer, choose, read_offer
 
 FINGERPRINT = ":".join(["AB"] * 32)
 LOCAL = Local(
-    addresses=(("192.0.2.10", 40000), ("2001:db8::10", 40000)),
+    media=MediaAddresses(
+        udp=(("192.0.2.10", 40000), ("2001:db8::10", 40000)), tcp=(("192.0.2.10", 40001), ("2001:db8::10", 40001))
+    ),
     fingerprint=f"sha-256 {FINGERPRINT}",
     ice_ufrag="abcdefgh",
     ice_pwd="p" * 32,
     ssrc=3_000_000_000,
     cname="cname",
-    tcp_addresses=(("192.0.2.10", 40001), ("2001:db8::10", 40001)),
 )
 VIDEO = f"""m=video 9 UDP/TLS/RTP/SAVPF 96 97 98
 c=IN IP4 0.0.0.0
@@ -120,6 +122,11 @@ def test_a_bundle_only_section_uses_the_transport_of_its_group() -> None:
     assert (read.shape.video, read.ice_ufrag) == (1, "frag")
 
 
+def test_a_mid_without_a_value_is_none() -> None:
+    read, _, video = answered(offer(VIDEO.replace("a=mid:0", "a=mid")))
+    assert (read.shape.mid, read.shape.mid_extension, video.rtp.muxId) == ("", None, "")
+
+
 def test_a_rejected_video_section_is_passed_over() -> None:
     rejected = VIDEO.replace("m=video 9", "m=video 0").replace("a=mid:0", "a=mid:x")
     assert read_offer(offer(rejected + VIDEO)).shape.video == 1
@@ -171,6 +178,7 @@ def test_an_offer_without_h264_in_mode_1_has_nothing_in_common(wrong: str, right
     ("wrong", "right"),
     [
         ("a=rtcp-mux\n", ""),
+        ("a=mid:0", "a=mid:\0"),
         ("a=recvonly", "a=sendonly"),
         ("a=recvonly", "a=inactive"),
         ("a=setup:actpass", "a=setup:passive"),

@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pancar_relay.desired import Access, CameraKey, Link
 from pancar_relay.errors import LinkRefusedError, TokenError
-from pancar_relay.viewer.attempts import ADDRESSES, BURST, Attempts
 from pancar_relay.viewer.rights import SKEW, Rights
 from rigs.relay import AUDIENCE, ISSUER, Minter
 
@@ -197,23 +196,3 @@ def test_a_link_too_old_unknown_or_to_an_ended_right_buys_nothing(minter: Minter
 def test_secrets_stay_out_of_repr(minter: Minter) -> None:
     once = link(minter)
     assert once.token not in repr(access(minter, once))
-
-
-def test_attempts_are_held_up_an_address_each() -> None:
-    attempts = Attempts()
-    for _ in range(int(BURST)):
-        assert attempts.retry_after("a", 0.0) is None
-        attempts.failed("a", 0.0)
-    wait = attempts.retry_after("a", 0.0)
-    assert wait is not None
-    assert attempts.retry_after("b", 0.0) is None
-    assert attempts.retry_after("a", wait) is None
-
-
-def test_the_addresses_remembered_are_bounded() -> None:
-    attempts = Attempts()
-    for number in range(ADDRESSES + 50):
-        for _ in range(int(BURST)):
-            attempts.failed(str(number), 0.0)
-    held = [number for number in range(ADDRESSES + 50) if attempts.retry_after(str(number), 0.0) is not None]
-    assert held == list(range(50, ADDRESSES + 50))
