@@ -60,6 +60,10 @@ class Settings:
                 pull_policy=_pull_policy(environment),
                 control=_target(environment, "PANCAR_RELAY_CONTROL"),
                 enrol=_target(environment, "PANCAR_RELAY_ENROL"),
+                # Handed on as they are: the relay parses them, and says in its log what is wrong with them.
+                turn_urls=environment.get("PANCAR_RELAY_TURN_URLS", "").strip(),
+                turn_secret=environment.get("PANCAR_RELAY_TURN_SECRET", "").strip(),
+                cors_origins=environment.get("PANCAR_RELAY_CORS_ORIGINS", "").strip(),
             ),
             default_pool=_default_pool(environment, namespace),
             log_format=_log_format(environment),

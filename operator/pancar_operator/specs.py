@@ -36,6 +36,8 @@ TOKEN_AUDIENCE: Final = "pancar-operator"  # noqa: S105 (who it is for)
 
 _CONTROL_FOLDER: Final = "/etc/pancar/control"
 _STATE_FOLDER: Final = "/run/pancar"
+_TURN_FOLDER: Final = "/etc/pancar/turn"
+_TURN_KEY: Final = "secret"
 _NOBODY: Final = 65532
 _DRAIN_SECONDS: Final = 30
 # Beyond the drain: the relay says good-bye to its viewers and the operator.
@@ -58,6 +60,12 @@ class Deployment:
     # Where relays dial the operator, "host:port".
     control: str
     enrol: str
+    # STUN and TURN servers that viewers are told of, comma-separated, and the Secret beside each pool whose key
+    # "secret" is shared with the latter; none where that is empty.
+    turn_urls: str = ""
+    turn_secret: str = ""
+    # Origins whose pages may play by WHEP, comma-separated, or "*".
+    cors_origins: str = ""
 
 
 def selector(pool: str) -> dict[str, str]:
@@ -224,7 +232,7 @@ def _pod(pool: RelayPool, deployment: Deployment) -> Body:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(pool, deployment)],
-        "volumes": _volumes(pool.metadata.name),
+        "volumes": _volumes(pool.metadata.name, deployment),
         **_scheduling(pool.metadata.name, pool.spec.template.spec),
     }
 
@@ -246,6 +254,7 @@ def _container(pool: RelayPool, deployment: Deployment) -> Body:
         "volumeMounts": [
             {"name": "state", "mountPath": _STATE_FOLDER},
             {"name": "control", "mountPath": _CONTROL_FOLDER, "readOnly": True},
+            *([{"name": "turn", "mountPath": _TURN_FOLDER, "readOnly": True}] if deployment.turn_secret else []),
         ],
         "startupProbe": _probe("/healthz", period=1, timeout=2, failures=_START_SECONDS),
         "livenessProbe": _probe("/healthz", period=10, timeout=5, failures=3),
@@ -281,6 +290,10 @@ def _environment(pool: RelayPool, deployment: Deployment) -> list[Body]:
         "PANCAR_CAPACITY_VIEWERS": str(capacity.viewers),
         "PANCAR_CAPACITY_EGRESS_MBPS": str(capacity.egress_mbps),
         "PANCAR_LOG_FORMAT": "json",
+        # Only where they are set, so that what is not used changes no pod.
+        **({"PANCAR_TURN_URLS": deployment.turn_urls} if deployment.turn_urls else {}),
+        **({"PANCAR_TURN_SECRET": f"{_TURN_FOLDER}/{_TURN_KEY}"} if deployment.turn_secret else {}),
+        **({"PANCAR_CORS_ORIGINS": deployment.cors_origins} if deployment.cors_origins else {}),
     }
     fields = {
         "PANCAR_RELAY_UID": "metadata.uid",
@@ -310,7 +323,7 @@ def _container_ports(exposure: Exposure) -> list[Body]:
     ]
 
 
-def _volumes(pool: str) -> list[Body]:
+def _volumes(pool: str, deployment: Deployment) -> list[Body]:
     token = {"audience": TOKEN_AUDIENCE, "expirationSeconds": _TOKEN_SECONDS, "path": "token"}
     trusted = {
         "name": f"{pool}-authorities",
@@ -323,7 +336,13 @@ def _volumes(pool: str) -> list[Body]:
             "name": "control",
             "projected": {"defaultMode": 0o440, "sources": [{"serviceAccountToken": token}, {"configMap": trusted}]},
         },
+        *([_turn(deployment.turn_secret)] if deployment.turn_secret else []),
     ]
+
+
+def _turn(name: str) -> Body:
+    items = [{"key": _TURN_KEY, "path": _TURN_KEY}]
+    return {"name": "turn", "secret": {"secretName": name, "items": items, "defaultMode": 0o440}}
 
 
 def _scheduling(pool: str, extra: PodSpec) -> Body:

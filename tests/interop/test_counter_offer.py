@@ -12,7 +12,9 @@ class Hesitant(Viewer):
     """Offers VP8 alone, and answers with all that it has."""
 
     async def join(self) -> None:
-        vp8 = [c for c in RTCRtpReceiver.getCapabilities("video").codecs if c.mimeType == "video/VP8"]
+        capabilities = RTCRtpReceiver.getCapabilities("video")
+        assert capabilities is not None
+        vp8 = [codec for codec in capabilities.codecs if codec.mimeType == "video/VP8"]
         self._peer.getTransceivers()[0].setCodecPreferences(vp8)
         await self._peer.setLocalDescription(await self._peer.createOffer())
         headers = self._headers | {"Content-Type": "application/sdp"}

@@ -40,6 +40,9 @@ def test_everything_can_be_said() -> None:
             "PANCAR_ENROL_LISTEN": "127.0.0.1:0",
             "PANCAR_HEALTH_LISTEN": "",
             "PANCAR_RELAY_PULL_POLICY": "Never",
+            "PANCAR_RELAY_TURN_URLS": "turn:turn.example.org",
+            "PANCAR_RELAY_TURN_SECRET": "turn",
+            "PANCAR_RELAY_CORS_ORIGINS": "*",
             "PANCAR_DEFAULT_POOL": "city/west",
             "PANCAR_LOG_FORMAT": "json",
         }
@@ -47,6 +50,9 @@ def test_everything_can_be_said() -> None:
     assert (str(settings.attach_listen), str(settings.enrol_listen)) == ("[2001:db8::1]:9443", "127.0.0.1:0")
     assert settings.health_listen.port == 8081
     assert settings.deployment.pull_policy == "Never"
+    deployment = settings.deployment
+    assert (deployment.turn_urls, deployment.turn_secret) == ("turn:turn.example.org", "turn")
+    assert deployment.cors_origins == "*"
     assert settings.default_pool == Key("city", "west")
     assert settings.log_format == "json"
 

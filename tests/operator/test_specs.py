@@ -1,5 +1,6 @@
 """The objects that a pool's relays are made of; what the API server makes of them is seen in tests/cluster."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,6 +79,20 @@ def test_who_listens_on_the_node_says_the_nodes_address(exposure: Exposure) -> N
     [container] = specs.pod_template(pool(exposure), DEPLOYMENT)["spec"]["containers"]
     for port in container["ports"]:
         assert port.get("hostPort") == (port["containerPort"] if on_node else None)
+
+
+def test_turn_servers_and_other_origins_are_handed_on() -> None:
+    assert not [name for name in environment(pool()) if "TURN" in name or "CORS" in name]
+    told = replace(DEPLOYMENT, turn_urls="turn:a,stun:b", turn_secret="turn", cors_origins="https://portal.example")
+    spec = specs.pod_template(pool(), told)["spec"]
+    [container] = spec["containers"]
+    variables = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert (variables["PANCAR_TURN_URLS"], variables["PANCAR_CORS_ORIGINS"]) == (told.turn_urls, told.cors_origins)
+    [volume] = [volume for volume in spec["volumes"] if volume["name"] == "turn"]
+    [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "turn"]
+    assert volume["secret"]["secretName"] == "turn"
+    [item] = volume["secret"]["items"]
+    assert variables["PANCAR_TURN_SECRET"] == f"{mount['mountPath']}/{item['path']}"
 
 
 @pytest.mark.parametrize("exposure", Exposure)

@@ -25,11 +25,14 @@ START_SECONDS, STOP_SECONDS = 30.0, 20.0
 class Up:
     """One run. Leaving it ends `pancar up` as Ctrl-C does, and fails the test where a process of it is left over."""
 
-    def __init__(self, folder: Path, documents: Sequence[manifests.Document]) -> None:
+    def __init__(
+        self, folder: Path, documents: Sequence[manifests.Document], options: Sequence[str | Path] = ()
+    ) -> None:
         self.state = folder / "state"
         self.manifest = folder / "cameras.yaml"
         self.base = self.link = self.token = ""
         self._environment = {**os.environ, MARK: uuid.uuid4().hex}
+        self._options = options
         self._output: list[str] = []
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -56,7 +59,7 @@ class Up:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            *(PANCAR, "up", self.manifest, "--state-dir", self.state, "--listen", "127.0.0.1:0"),
+            *(PANCAR, "up", self.manifest, "--state-dir", self.state, "--listen", "127.0.0.1:0", *self._options),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -173,10 +176,10 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def __call__(self, *documents: manifests.Document) -> Up:
+    def __call__(self, *documents: manifests.Document, options: Sequence[str | Path] = ()) -> Up:
         folder = self._folder / uuid.uuid4().hex[:8]
         folder.mkdir()
-        return Up(folder, documents)
+        return Up(folder, documents, options)
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ export class PancarPlayer extends HTMLElement {
   #refused(error) {
     if (error.status === 401 || error.status === 403) this.#forbidden = true;
     if (error.status === 401) this.dispatchEvent(new Event("unauthorized", { bubbles: true }));
-    if (error.status === 503) joins.hold(error.retry);
+    if (error.status === 429 || error.status === 503) joins.hold(error.retry);
     this.#refusal =
       error.status === 409 || error.status === 404
         ? { reason: error.reason, message: error.status === 404 ? NO_CAMERA : error.message }

@@ -1,10 +1,14 @@
 // One WHEP session (draft-ietf-wish-whep-04): offer, answer, and the end of it. Used by player.js.
 
 import { retryAfter } from "./backoff.js";
+import { iceServers } from "./iceservers.js";
 
 const ANSWER_TIMEOUT = 10_000;
 // What the relay may answer with; a short offer is a cheap one to parse.
 const CODECS = new Set(["video/h264", "video/h265", "video/rtx"]);
+
+// Whether the relay names STUN or TURN servers, as far as it has been asked.
+let namesServers = true;
 
 /** The relay refused, or did not answer (`status` 0). Times in milliseconds. */
 export class JoinError extends Error {
@@ -40,15 +44,23 @@ export class Session extends EventTarget {
   async join(camera) {
     const transceiver = this.#peer.addTransceiver("video", { direction: "recvonly" });
     preferSupported(transceiver);
-    await this.#peer.setLocalDescription();
+    const offer = await this.#peer.createOffer();
+    // What begins to gather does not look at servers that it learns of later (RFC 9725, 4.6).
+    if (!namesServers) await this.#peer.setLocalDescription(offer);
     // The relay is ICE-lite and learns our addresses from our checks: there is no candidate to wait for.
-    const response = await post(camera, this.#peer.localDescription.sdp);
+    const response = await post(camera, offer.sdp);
     if (response.status !== 201) throw await refusal(response);
     this.#location = new URL(response.headers.get("Location") ?? "", response.url).href;
     const sdp = await response.text();
     if (this.#ended) {
       this.#forget();
       throw new JoinError(0);
+    }
+    const servers = iceServers(response.headers.get("Link"));
+    namesServers = servers.length > 0;
+    if (this.#peer.signalingState === "stable") {
+      if (namesServers) this.#peer.setConfiguration({ ...this.#peer.getConfiguration(), iceServers: servers });
+      await this.#peer.setLocalDescription(offer);
     }
     await this.#peer.setRemoteDescription({ type: "answer", sdp });
   }
