@@ -94,13 +94,14 @@ def _manifests(port: int, count: int) -> str:
 
 
 @asynccontextmanager
-async def rig(cameras: Cameras) -> AsyncIterator[Rig]:
-    """Starts cameras and relay, waits until every camera is live, ends all of it. Raises BenchError."""
+async def rig(cameras: Cameras, media: str = "127.0.0.1") -> AsyncIterator[Rig]:
+    """Starts cameras and relay, waits until every camera is live, ends all of it; pictures come from the address
+    `media`. Raises BenchError."""
     with tempfile.TemporaryDirectory(prefix="pancar-bench-") as folder:
         home = Path(folder)
         source = await asyncio.to_thread(_start_cameras, cameras)
         try:
-            up = _start_up(home, source.port, cameras.count)
+            up = _start_up(home, source.port, cameras.count, media)
             try:
                 yield await _attach(home, up, cameras, source.port)
             finally:
@@ -125,11 +126,11 @@ def _start_cameras(cameras: Cameras) -> _Source:
     return _Source(process, int(json.loads(line)["port"]))
 
 
-def _start_up(home: Path, port: int, count: int) -> subprocess.Popen[bytes]:
+def _start_up(home: Path, port: int, count: int, media: str) -> subprocess.Popen[bytes]:
     manifests = home / "cameras.yaml"
     manifests.write_text(_manifests(port, count))
     command = [sys.executable, "-m", "pancar_cli", "up", str(manifests), "--state-dir", str(home / "state")]
-    command += ["--listen", "127.0.0.1:0"]
+    command += ["--listen", "127.0.0.1:0", "--media-listen", f"{media}:0"]
     with (home / "up.log").open("wb") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - ourselves
 

@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import shlex
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from pancar_cli.bench.wire.wire import Wire
 from pancar_relay.wall.api import COOKIE
 from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright
 from rigs import picture
@@ -131,13 +134,34 @@ async def _new_screen(browser: Browser) -> Screen:
     return Screen(context, await context.new_page())
 
 
-@pytest.fixture
-async def screen() -> AsyncIterator[Screen]:
-    if not CHROMIUM.exists():
-        pytest.skip("Chromium is missing: see tests/install-peers.sh")
+@asynccontextmanager
+async def _browser(executable: Path) -> AsyncIterator[Screen]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=executable, args=FLAGS)
         made = await _new_screen(browser)
         yield made
         await asyncio.wait_for(browser.close(), 20)
         assert made.complaints == []
+
+
+def _require_chromium() -> None:
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is missing: see tests/install-peers.sh")
+
+
+@pytest.fixture
+async def screen() -> AsyncIterator[Screen]:
+    _require_chromium()
+    async with _browser(CHROMIUM) as made:
+        yield made
+
+
+@pytest.fixture
+async def far_screen(wire: Wire, tmp_path: Path) -> AsyncIterator[Screen]:
+    """A browser at the far end of the wire."""
+    _require_chromium()
+    script = tmp_path / "far-chromium"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(wire.command)} {CHROMIUM} "$@"\n')
+    script.chmod(0o700)
+    async with _browser(script) as made:
+        yield made

@@ -2,6 +2,8 @@
 
 Pulled out here means that nothing from the host arrives any more, be it data, ACK, FIN or RST, as when a camera loses
 its power. The test's own side stays up, so that no packet ever looks for another way.
+
+And a wire, whose far end is such a host too: it loses, delays and reorders as it is told (`pancar_cli.bench.wire`).
 """
 
 import os
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pancar_cli.bench.wire.wire import Wire, WireError
 
 
 def _ip(*arguments: str) -> None:
@@ -85,3 +88,13 @@ def host() -> Iterator[Host]:
     made = Host()
     yield made
     made.remove()
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    try:
+        made = Wire()
+    except WireError as error:
+        pytest.skip(str(error))
+    with made:
+        yield made

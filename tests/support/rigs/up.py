@@ -26,11 +26,14 @@ class Up:
     """One run. Leaving it ends `pancar up` as Ctrl-C does, and fails the test where a process of it is left over."""
 
     def __init__(
-        self, folder: Path, documents: Sequence[manifests.Document], options: Sequence[str | Path] = ()
+        self, folder: Path, documents: Sequence[manifests.Document], listen: str, options: Sequence[str | Path] = ()
     ) -> None:
         self.state = folder / "state"
         self.manifest = folder / "cameras.yaml"
         self.base = self.link = self.token = ""
+        self._listen = listen
+        # Beyond loopback its certificate is its own, in which nobody trusts.
+        self.tls = listen.startswith("127.")
         self._environment = {**os.environ, MARK: uuid.uuid4().hex}
         self._options = options
         self._output: list[str] = []
@@ -59,7 +62,7 @@ class Up:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            *(PANCAR, "up", self.manifest, "--state-dir", self.state, "--listen", "127.0.0.1:0", *self._options),
+            *(PANCAR, "up", self.manifest, "--state-dir", self.state, "--listen", f"{self._listen}:0", *self._options),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -91,7 +94,11 @@ class Up:
     async def get(self, path: str, *, token: str | None = None) -> str:
         """The body that an authenticated GET brings; fails the test on anything but 200."""
         headers = {"Authorization": f"Bearer {token or self.token}"}
-        async with aiohttp.ClientSession() as session, session.get(self.base + path, headers=headers) as response:
+        address = self.base + path
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(address, headers=headers, ssl=self.tls) as response,
+        ):
             assert response.status == 200, f"GET {path}: {response.status} {await response.text()}"
             return await response.text()
 
@@ -99,7 +106,10 @@ class Up:
         """What the API says of each camera, by its name."""
         headers = {"Authorization": f"Bearer {self.token}"}
         address = f"{self.base}/api/v1/cameras"
-        async with aiohttp.ClientSession() as session, session.get(address, headers=headers) as response:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(address, headers=headers, ssl=self.tls) as response,
+        ):
             assert response.status == 200, await response.text()
             listed: dict[str, list[dict[str, Any]]] = await response.json()
         return {camera["name"]: camera for camera in listed["cameras"]}
@@ -176,10 +186,13 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def __call__(self, *documents: manifests.Document, options: Sequence[str | Path] = ()) -> Up:
+    def __call__(
+        self, *documents: manifests.Document, listen: str = "127.0.0.1", options: Sequence[str | Path] = ()
+    ) -> Up:
+        """Wall and pictures are served at the address `listen`."""
         folder = self._folder / uuid.uuid4().hex[:8]
         folder.mkdir()
-        return Up(folder, documents, options)
+        return Up(folder, documents, listen, options)
 
 
 @pytest.fixture

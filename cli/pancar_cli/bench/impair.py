@@ -1,0 +1,126 @@
+"""`impair`: how much of the time pictures stand still for viewers on bad networks.
+
+Each viewer is a receiver as a browser has it, at the far end of a wire of its own that loses packets both ways. All
+watch the same relay for the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import aiohttp
+import pylibsrtp
+from aiortc.rtcdtlstransport import RTCCertificate
+
+from pancar_cli.bench.figures import BenchError, Figure
+from pancar_cli.bench.receiver.receiver import Receiver
+from pancar_cli.bench.rig import Cameras, Rig, rig
+from pancar_cli.bench.viewer import LightViewer
+from pancar_cli.bench.wire.impairment import Impairment
+from pancar_cli.bench.wire.wire import Wire, WireError
+
+ROUND_TRIP_S = 0.06
+CASES = (Impairment(loss=0.02), Impairment(loss=0.1), Impairment(loss=0.02, burst=20))
+# The start burst is over, and what the receiver averages over is full.
+_SETTLE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """One viewer's time on one wire."""
+
+    receiver: Receiver
+    seconds: float
+
+
+async def impair(seconds: float, cases: Sequence[Impairment] = CASES) -> list[Figure]:
+    """Measures each case. Raises BenchError."""
+    with contextlib.ExitStack() as stack:
+        try:
+            wires = [stack.enter_context(Wire(seed)) for seed, _ in enumerate(cases)]
+        except WireError as error:
+            raise BenchError(str(error)) from error
+        # Any end of any wire reaches the relay at the first one's address, by its own wire.
+        async with rig(Cameras(), media=wires[0].near) as ready, aiohttp.ClientSession() as http:
+            watched = await asyncio.gather(
+                *(_watch(http, ready, wire, case, seconds) for wire, case in zip(wires, cases, strict=True))
+            )
+    return [figure for case, each in zip(cases, watched, strict=True) for figure in _figures(case, each, ready.cameras)]
+
+
+def _figures(case: Impairment, watched: _Watched, cameras: Cameras) -> list[Figure]:
+    counts, freezes = watched.receiver.counts, watched.receiver.freezes
+    conditions: dict[str, float | int | str] = {
+        "loss": case.loss,
+        "burst": case.burst,
+        "rtt_ms": ROUND_TRIP_S * 1e3,
+        "seconds": round(watched.seconds, 1),
+        "mbit_s": cameras.bit_rate / 1e6,
+        "fps": cameras.fps,
+        "gop_s": cameras.gop_s,
+        "freezes": freezes.count,
+        "recovered": counts.recovered,
+        "keys_asked": counts.keys_asked,
+    }
+    return [
+        Figure("impair.frozen_ratio", freezes.seconds / watched.seconds, "", conditions),
+        Figure("impair.longest_ms", freezes.longest * 1e3, "ms", conditions),
+    ]
+
+
+async def _watch(http: aiohttp.ClientSession, ready: Rig, wire: Wire, case: Impairment, seconds: float) -> _Watched:
+    """The wire is good while he joins. Raises BenchError."""
+    good = Impairment(delay=ROUND_TRIP_S / 2)
+    await asyncio.to_thread(wire.both, good)
+    viewer = LightViewer(ready.relay, ready.camera(), RTCCertificate.generateCertificate(), wire.socket())
+    packets: asyncio.Queue[tuple[float, bytes, bool]] = asyncio.Queue()
+    try:
+        await viewer.join(
+            http,
+            lambda now, packet: packets.put_nowait((now, packet, False)),
+            lambda now, packet: packets.put_nowait((now, packet, True)),
+        )
+        receiver = Receiver(viewer.formats, random.getrandbits(32), time.monotonic())
+        receiving = asyncio.create_task(_receive(viewer, receiver, packets))
+        await asyncio.sleep(_SETTLE_S)
+        await asyncio.to_thread(wire.both, replace(case, delay=good.delay))
+        receiver.count_anew()
+        began = time.monotonic()
+        done, _ = await asyncio.wait([receiving], timeout=seconds)
+        ended = time.monotonic()
+        receiver.freezes.ended(ended)
+        for task in done:
+            task.result()
+        receiving.cancel()
+        await asyncio.to_thread(_require_idle, wire)
+    finally:
+        await viewer.leave(http)
+    return _Watched(receiver, ended - began)
+
+
+async def _receive(viewer: LightViewer, receiver: Receiver, packets: asyncio.Queue[tuple[float, bytes, bool]]) -> None:
+    """Drives the receiver, for ever."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(receiver.due - time.monotonic()):
+                at, data, control = await packets.get()
+                # What comes twice, SRTP refuses.
+                with contextlib.suppress(pylibsrtp.Error):
+                    if control:
+                        receiver.rtcp(viewer.unprotect_rtcp(data), at)
+                    else:
+                        receiver.rtp(viewer.unprotect(data), at)
+        for compound in receiver.feedback(time.monotonic()):
+            viewer.send_rtcp(compound)
+
+
+def _require_idle(wire: Wire) -> None:
+    """Raises BenchError where the machine had no time for the wire, which then lost what it should not."""
+    overrun = sum(counts.overrun for counts in wire.counts())
+    if overrun:
+        raise BenchError(f"this machine is too busy: {overrun} packets were lost that should not have been")
