@@ -1,6 +1,4 @@
-"""Chromium, 60 ms away on a network that loses 2 % of all packets both ways, plays on."""
-
-import asyncio
+"""Chromium, 60 ms away on a network that loses 2 % of all packets either way, plays on."""
 
 from pancar_cli.bench.wire.impairment import Impairment
 from pancar_cli.bench.wire.wire import Wire
@@ -9,33 +7,24 @@ from rigs.chromium import Screen
 from rigs.manifests import camera
 from rigs.up import Runs
 
-STATS = """async () => {
-  const player = document.querySelector("pancar-player");
-  const out = [];
-  for (const pc of (window.__pcs||[])) for (const r of (await pc.getStats()).values()) if (r.type==="inbound-rtp") out.push(r);
-  return out; }"""
+FAR = Impairment(delay=0.03)
+LOSSY = Impairment(delay=0.03, loss=0.02)
 
 
 async def test_chromium_plays_on(cameras: Cameras, up: Runs, wire: Wire, far_screen: Screen) -> None:
-    source = cameras(number=21, width=640, height=360, fps=25, gop=50, kbps=2000)
-    wire.both(Impairment(delay=0.03))
-    await far_screen.page.add_init_script(
-        "window.__pcs=[];const O=RTCPeerConnection;window.RTCPeerConnection=class extends O{constructor(...a){super(...a);window.__pcs.push(this)}}"
-    )
+    # A GOP of ten seconds: what is not sent again spoils more than half of what is watched.
+    source = cameras(number=21, width=640, height=360, gop=150, kbps=1500)
+    wire.both(FAR)
     async with up(camera("gate", source), listen=wire.near) as run:
         await run.until("gate", "Live")
         await far_screen.enter(run.link)
         tile = far_screen.tile("gate")
         await tile.until("live", seconds=30)
-        wire.both(Impairment(delay=0.03, loss=0.02))
+        wire.both(LOSSY)
         await tile.moves(frames=75, seconds=15)
-        for _ in range(6):
-            await asyncio.sleep(5)
-            for r in await far_screen.page.evaluate(STATS):
-                print(
-                    {
-                        k: r.get(k)
-                        for k in "packetsReceived packetsLost nackCount pliCount framesDecoded freezeCount totalFreezesDuration jitterBufferDelay jitterBufferEmittedCount jitterBufferTargetDelay retransmittedPacketsReceived totalInterFrameDelay totalSquaredInterFrameDelay keyFramesDecoded".split()
-                    }
-                )
-        print(wire.counts())
+        assert await tile.state() == "live"
+        to_browser, from_browser = wire.counts()
+        assert to_browser.lost >= 10
+        # Wire packets, though the relay hands the kernel forty of them at once.
+        assert max(to_browser.largest, from_browser.largest) <= 1500
+        assert (to_browser.overrun, from_browser.overrun) == (0, 0)

@@ -83,6 +83,7 @@ class Shim:
 
     def __init__(self, seed: int) -> None:
         near = Device("pancar-wire%d")
+        self.device = near.name
         # The kernel numbers devices uniquely: so are their addresses, out of 10.214.0.0/16.
         network = int(near.name.removeprefix("pancar-wire")) * 4 % (1 << 16)
         self.near, self.far = (f"10.214.{host >> 8}.{host & 255}" for host in (network + 1, network + 2))
@@ -143,7 +144,7 @@ def main() -> None:
     except (OSError, subprocess.CalledProcessError) as error:
         _say({"error": getattr(error, "stderr", "") or str(error)})
         sys.exit(1)
-    _say({"near": shim.near, "far": shim.far})
+    _say({"near": shim.near, "far": shim.far, "device": shim.device})
     shim.run()
 
 

@@ -37,7 +37,8 @@ class WireCounts(Counts):
 
 
 class Wire:
-    """Made when constructed (raises WireError), gone with `close`. `near` is this end's address, `far` the other's."""
+    """Made when constructed (raises WireError), gone with `close`. `near` is this end's address, `far` the other's;
+    `device` is what this end is called here, for who wants to listen to it."""
 
     def __init__(self, seed: int = 1) -> None:
         _require()
@@ -53,8 +54,9 @@ class Wire:
         except WireError:
             self.close()
             raise
-        self.near, self.far = str(ends["near"]), str(ends["far"])
-        self._namespace = f"/proc/{self._process.pid}/ns/net"
+        self.near, self.far, self.device = str(ends["near"]), str(ends["far"]), str(ends["device"])
+        self.pid = self._process.pid
+        self._namespace = f"/proc/{self.pid}/ns/net"
 
     def change(self, *, to_far: Impairment | None = None, to_near: Impairment | None = None) -> None:
         """From the next packet on; a direction that is not given stays as it is."""

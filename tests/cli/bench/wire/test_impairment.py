@@ -80,9 +80,8 @@ def test_which_packets_are_lost_follows_from_seed_loss_and_order(
     seed: int, one: Impairment, other: Impairment, packets: list[tuple[float, int]]
 ) -> None:
     sent = timed(packets)
-    roomy = {"rate": None}
-    other = dataclasses.replace(other, loss=one.loss, burst=one.burst, **roomy)
-    ways = [carry(Direction(seed, way), sent) for way in (dataclasses.replace(one, **roomy), other)]
+    other = dataclasses.replace(other, loss=one.loss, burst=one.burst, rate=None)
+    ways = [carry(Direction(seed, way), sent) for way in (dataclasses.replace(one, rate=None), other)]
     assert set(numbers(ways[0])) == set(numbers(ways[1]))
 
 
