@@ -44,7 +44,6 @@ def test_a_segmented_send_crosses_as_packets_that_are_lost_one_by_one(wire: Wire
         assert 60 < to_far.lost < 180
         assert to_far.lost % 40
         assert to_far.overrun == 0
-        assert len(received(far, 400 - to_far.lost)) == to_far.released - 40
 
 
 def test_each_way_has_its_own_impairment_and_may_change(wire: Wire) -> None:
