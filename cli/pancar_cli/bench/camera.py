@@ -1,7 +1,8 @@
 """The process that holds the benches' cameras: `python -m pancar_cli.bench.camera`.
 
 Encodes one GOP of the wanted bit rate, then plays it round and round on every path, so that a hundred cameras cost
-about what a hundred sockets cost. Prints one JSON line with the port once it serves; ends with its standard input.
+about what a hundred sockets cost. Prints one JSON line with the port and what tells the GOP's frames apart once it
+serves; then for each line of its standard input one with when it published its latest frames. Ends with that.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import os
 import sys
 import time
+from collections import deque
 from fractions import Fraction
 
 import av
@@ -22,6 +25,10 @@ from pancar_cli.demo.rtsp.server import Server, Stream
 
 WIDTH, HEIGHT = 1280, 720
 CLOCK_RATE = 90_000
+# Of a frame's last payload, which is sealed into its last packet: enough to know it again.
+TAIL = 16
+# Slots of the first camera whose moment is remembered.
+_REMEMBERED = 2000
 
 
 def encode_gop(frames: int, fps: int, bit_rate: int) -> tuple[h264.Description, list[h264.AccessUnit]]:
@@ -30,6 +37,8 @@ def encode_gop(frames: int, fps: int, bit_rate: int) -> tuple[h264.Description, 
     codec.width, codec.height, codec.pix_fmt = WIDTH, HEIGHT, "yuv420p"
     codec.time_base, codec.framerate = Fraction(1, fps), Fraction(fps)
     codec.gop_size, codec.max_b_frames, codec.bit_rate = frames, 0, bit_rate
+    # Several threads would encode several frames at once, and hold back as many.
+    codec.thread_count = 1
     rate = bit_rate // 1000
     codec.options = {
         "preset": "ultrafast",
@@ -47,13 +56,16 @@ def encode_gop(frames: int, fps: int, bit_rate: int) -> tuple[h264.Description, 
         nals = [nal for packet in codec.encode(frame) for nal in h264.nals(bytes(packet))]
         parameters = parameters or h264.parameter_sets(nals)
         units.append(h264.access_unit(nals, 0, 0.0))
-    if parameters is None or len(units) != frames:
+    if parameters is None or not all(unit.payloads for unit in units):
         raise RuntimeError("the encoder held frames back or gave no parameter sets")
     return h264.Description("bench", *parameters), units
 
 
-async def play(streams: list[Stream], units: list[h264.AccessUnit], fps: int) -> None:
-    """Publishes for ever, each camera at an instant of its own within the frame interval."""
+async def play(
+    streams: list[Stream], units: list[h264.AccessUnit], fps: int, published: deque[tuple[int, float]]
+) -> None:
+    """Publishes for ever, each camera at an instant of its own within the frame interval; `published` gets the first
+    camera's slots with their moments."""
     start = time.monotonic()
     slot = 0
     while True:
@@ -64,7 +76,10 @@ async def play(streams: list[Stream], units: list[h264.AccessUnit], fps: int) ->
             wait = due - time.monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
-            stream.publish(dataclasses.replace(unit, timestamp=timestamp, captured=time.time()))
+            now = time.time()
+            if index == 0:
+                published.append((slot, now))
+            stream.publish(dataclasses.replace(unit, timestamp=timestamp, captured=now))
         slot += 1
 
 
@@ -74,12 +89,26 @@ async def serve(count: int, fps: int, gop_seconds: float, bit_rate: int) -> None
     streams = [Stream(description=description) for _ in range(count)]
     server = Server({str(index): stream for index, stream in enumerate(streams)}, max_connections=4 * count)
     port = await server.listen("127.0.0.1", 0)
-    sys.stdout.write(json.dumps({"port": port}) + "\n")
-    sys.stdout.flush()
-    playing = asyncio.create_task(play(streams, units, fps))
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    published: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+    playing = asyncio.create_task(play(streams, units, fps, published))
+    _say({"port": port, "tails": [unit.payloads[-1][-TAIL:].hex() for unit in units]})
+    ended = asyncio.Event()
+
+    def asked() -> None:
+        if os.read(sys.stdin.fileno(), 4096):
+            _say({"published": list(published)})
+        else:
+            ended.set()
+
+    asyncio.get_running_loop().add_reader(sys.stdin, asked)
+    await ended.wait()
     playing.cancel()
     await server.close()
+
+
+def _say(record: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
