@@ -1,7 +1,8 @@
-"""`fanout`: CPU of the whole relay for each packet that each viewer is sent, beside the floor of the same run.
+"""`fanout`: CPU of the whole relay for each packet that each viewer is sent, beside the floor of the same run; how long
+until the last viewer has a frame; and memory.
 
-The viewers complete the real handshake, then let the kernel drop what follows. The floor sends packets of the same
-sizes at the same pace to the same sockets.
+The viewers complete the real handshake, then leave what follows to the kernel, which first keeps each frame's last
+packet with its time, then drops all. The floor sends packets of the same sizes at the same pace to the same sockets.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from aiortc.rtcdtlstransport import RTCCertificate
 
 from pancar_cli.bench.figures import BenchError, Figure
 from pancar_cli.bench.rig import Cameras, Rig, engine_floor, rig
+from pancar_cli.bench.spread import Audience, Spreads
 from pancar_cli.bench.viewer import LightViewer
 
 _SETTLE_S = 2.0
 _SAMPLE_S = 4.0
+_SPREAD_S = 8.0
 _JOINS_AT_ONCE = 8
+SENT = "pancar_camera_packets_sent_total"
+_DROPPED = "pancar_packets_dropped_total"
 
 
 class _Sizes:
@@ -56,14 +61,16 @@ async def _measure(ready: Rig, count: int, seconds: float) -> list[Figure]:
             await join_all(http, audience[1:])
             await audience[0].join(http, sizes)
             await asyncio.sleep(_SAMPLE_S)
+            spreads = await Audience(ready, audience).measure(_SPREAD_S)
             for viewer in audience:
                 viewer.deafen()
             await asyncio.sleep(_SETTLE_S)
             per_viewer = (ready.process.rss() - before) / count
             frames = _steady(sizes.frames, ready.cameras)
-            sent, cpu = await packets_sent(http, ready), ready.process.cpu()
+            sent, cpu = await metric(http, ready, SENT), ready.process.cpu()
             await asyncio.sleep(seconds)
-            sent, cpu = await packets_sent(http, ready) - sent, ready.process.cpu() - cpu
+            sent, cpu = await metric(http, ready, SENT) - sent, ready.process.cpu() - cpu
+            dropped = await metric(http, ready, _DROPPED)
             if sent == 0:
                 raise BenchError("the relay sent nothing")
             targets = [viewer.address for viewer in audience]
@@ -79,7 +86,20 @@ async def _measure(ready: Rig, count: int, seconds: float) -> list[Figure]:
     return [
         Figure("fanout.cpu_us_per_packet", cpu / sent * 1e6, "µs", conditions, floor_cpu / packets * 1e6),
         Figure("viewer.rss_kib", per_viewer / 1024, "KiB", conditions),
+        Figure("fanout.dropped_packets", dropped, "", conditions),
+        *_spread_figures(spreads, conditions),
     ]
+
+
+def _spread_figures(spreads: Spreads, conditions: dict[str, float | int | str]) -> list[Figure]:
+    shared = {**conditions, "seconds": _SPREAD_S}
+    figures = [Figure("fanout.spread_ms", spreads.p95(), "ms", {**shared, "frames": "ordinary", "percentile": 95})]
+    if spreads.key:
+        figures.append(
+            Figure("fanout.spread_ms", max(spreads.key), "ms", {**shared, "frames": "key", "percentile": 100})
+        )
+    late = {**shared, "expected": spreads.expected}
+    return [*figures, Figure("fanout.late_frames", spreads.late, "", late)]
 
 
 def _steady(frames: list[list[int]], cameras: Cameras) -> list[list[int]]:
@@ -102,12 +122,14 @@ async def join_all(http: aiohttp.ClientSession, viewers: Sequence[LightViewer]) 
     await asyncio.gather(*(join(viewer) for viewer in viewers))
 
 
-async def packets_sent(http: aiohttp.ClientSession, ready: Rig) -> int:
-    """RTP packets the relay has sent to all viewers, from its metrics."""
+async def metric(http: aiohttp.ClientSession, ready: Rig, name: str) -> int:
+    """A counter of the relay's, all cameras together."""
     headers = {"Authorization": f"Bearer {ready.relay.token}"}
     async with http.get(f"{ready.relay.base_url}/metrics", headers=headers) as response:
         text = await response.text()
         if response.status != 200:
             raise BenchError(f"the relay's metrics: {response.status} {text}")
-    lines = (line.split() for line in text.splitlines() if line.startswith("pancar_camera_packets_sent_total"))
+    lines = [line.split() for line in text.splitlines() if line.startswith(name)]
+    if not lines:
+        raise BenchError(f"the relay has no metric {name}")
     return sum(int(float(words[-1])) for words in lines)

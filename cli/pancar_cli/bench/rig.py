@@ -58,18 +58,36 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """The synthetic cameras' process and the port of their RTSP server. Of each frame of the GOP, which they play round
+    and round, `tails` holds the last bytes of its last payload."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    tails: tuple[bytes, ...]
+
+    def published(self) -> dict[int, float]:
+        """When the first camera published its latest frames, by their number, in seconds of the wall clock. The frame
+        of number n is the one of `tails` at n modulo their count."""
+        if self.process.stdin is None or self.process.stdout is None:
+            raise BenchError("the synthetic cameras are gone")
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+        return {int(slot): float(at) for slot, at in json.loads(self.process.stdout.readline())["published"]}
+
+
+@dataclass(frozen=True, slots=True)
 class Rig:
     """A relay with live cameras `bench/0` … `bench/count-1`."""
 
     relay: Relay
     process: Process
     cameras: Cameras
-    # Of the synthetic cameras' RTSP server.
-    source_port: int
+    source: Source
 
     def urls(self) -> list[str]:
         """The cameras' RTSP URLs."""
-        return [_url(self.source_port, index) for index in range(self.cameras.count)]
+        return [_url(self.source.port, index) for index in range(self.cameras.count)]
 
     def camera(self, index: int = 0) -> str:
         """A camera as WHEP and the API name it."""
@@ -103,27 +121,22 @@ async def rig(cameras: Cameras, media: str = "127.0.0.1") -> AsyncIterator[Rig]:
         try:
             up = _start_up(home, source.port, cameras.count, media)
             try:
-                yield await _attach(home, up, cameras, source.port)
+                yield await _attach(home, up, cameras, source)
             finally:
                 _end(up)
         finally:
             _end(source.process)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    process: subprocess.Popen[bytes]
-    port: int
-
-
-def _start_cameras(cameras: Cameras) -> _Source:
+def _start_cameras(cameras: Cameras) -> Source:
     command = [sys.executable, "-m", "pancar_cli.bench.camera", f"--count={cameras.count}", f"--fps={cameras.fps}"]
     command += [f"--gop={cameras.gop_s}", f"--bit-rate={cameras.bit_rate}"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own module
     line = process.stdout.readline() if process.stdout else b""
     if not line:
         raise BenchError("the synthetic cameras did not start")
-    return _Source(process, int(json.loads(line)["port"]))
+    told = json.loads(line)
+    return Source(process, int(told["port"]), tuple(bytes.fromhex(tail) for tail in told["tails"]))
 
 
 def _start_up(home: Path, port: int, count: int, media: str) -> subprocess.Popen[bytes]:
@@ -135,7 +148,7 @@ def _start_up(home: Path, port: int, count: int, media: str) -> subprocess.Popen
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - ourselves
 
 
-async def _attach(home: Path, up: subprocess.Popen[bytes], cameras: Cameras, source_port: int) -> Rig:
+async def _attach(home: Path, up: subprocess.Popen[bytes], cameras: Cameras, source: Source) -> Rig:
     deadline = time.monotonic() + _START_TIMEOUT
     log = home / "up.log"
     while "/enter#" not in log.read_text(errors="replace"):
@@ -151,7 +164,7 @@ async def _attach(home: Path, up: subprocess.Popen[bytes], cameras: Cameras, sou
     ).stdout.strip()
     relay = Relay(link.split("/enter#")[0], token)
     await _wait_live(relay, cameras.count, deadline)
-    return Rig(relay, Process(_child(up.pid)), cameras, source_port)
+    return Rig(relay, Process(_child(up.pid)), cameras, source)
 
 
 async def _wait_live(relay: Relay, count: int, deadline: float) -> None:
