@@ -3,6 +3,8 @@
 Encodes one GOP of the wanted bit rate, then plays it round and round on every path, so that a hundred cameras cost
 about what a hundred sockets cost. Prints one JSON line with the port and what tells the GOP's frames apart once it
 serves; then for each line of its standard input one with when it published its latest frames. Ends with that.
+
+With --clock there is one camera instead, which draws and encodes as the demo's do, with the moment in its picture.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from fractions import Fraction
 import av
 from PIL import Image, ImageChops
 
+from pancar_cli.demo.camera import Camera, Format
 from pancar_cli.demo.rtsp import h264
 from pancar_cli.demo.rtsp.server import Server, Stream
 
@@ -88,10 +91,31 @@ async def serve(count: int, fps: int, gop_seconds: float, bit_rate: int) -> None
     description, units = encode_gop(max(1, round(fps * gop_seconds)), fps, bit_rate)
     streams = [Stream(description=description) for _ in range(count)]
     server = Server({str(index): stream for index, stream in enumerate(streams)}, max_connections=4 * count)
-    port = await server.listen("127.0.0.1", 0)
     published: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
     playing = asyncio.create_task(play(streams, units, fps, published))
-    _say({"port": port, "tails": [unit.payloads[-1][-TAIL:].hex() for unit in units]})
+    await _until_ended(server, published, [unit.payloads[-1][-TAIL:].hex() for unit in units])
+    playing.cancel()
+
+
+async def serve_clock(fps: int, gop_seconds: float) -> None:
+    """Serves path `0`; frames are known by the milliseconds that their picture holds."""
+    loop = asyncio.get_running_loop()
+    stream = Stream()
+    published: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+
+    def publish(unit: h264.AccessUnit) -> None:
+        loop.call_soon_threadsafe(stream.publish, unit)
+        published.append((int(unit.captured * 1000), time.time()))
+
+    camera = await asyncio.to_thread(Camera, 0, "clock", Format(WIDTH, HEIGHT, fps, gop_seconds), publish)
+    stream.description, stream.want_key_frame = camera.description, camera.want_key_frame
+    camera.start()
+    await _until_ended(Server({"0": stream}), published, [])
+    await asyncio.to_thread(camera.stop)
+
+
+async def _until_ended(server: Server, published: deque[tuple[int, float]], tails: list[str]) -> None:
+    """Serves, and answers standard input until it ends."""
     ended = asyncio.Event()
 
     def asked() -> None:
@@ -100,9 +124,9 @@ async def serve(count: int, fps: int, gop_seconds: float, bit_rate: int) -> None
         else:
             ended.set()
 
+    _say({"port": await server.listen("127.0.0.1", 0), "tails": tails})
     asyncio.get_running_loop().add_reader(sys.stdin, asked)
     await ended.wait()
-    playing.cancel()
     await server.close()
 
 
@@ -118,7 +142,11 @@ def main() -> None:
     parser.add_argument("--fps", type=int, default=25)
     parser.add_argument("--gop", type=float, default=2.0, help="seconds between key frames")
     parser.add_argument("--bit-rate", type=int, default=2_000_000, help="bits a second")
+    parser.add_argument("--clock", action="store_true", help="one camera, with the moment in its picture")
     arguments = parser.parse_args()
+    if arguments.clock:
+        asyncio.run(serve_clock(arguments.fps, arguments.gop))
+        return
     asyncio.run(serve(arguments.count, arguments.fps, arguments.gop, arguments.bit_rate))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 class BenchError(Exception):
@@ -41,6 +41,15 @@ class Figure:
         if self.floor:
             line += f"   floor {self.floor:.3f}, ratio {self.value / self.floor:.2f}"
         return f"{line}   ({conditions})"
+
+
+def medians(runs: Sequence[Sequence[Figure]]) -> list[Figure]:
+    """Of each figure the run in the middle, floor and all; every run has the same figures in the same order."""
+    chosen = []
+    for figures in zip(*runs, strict=True):
+        middle = sorted(figures, key=lambda figure: figure.value)[(len(figures) - 1) // 2]
+        chosen.append(replace(middle, conditions={**middle.conditions, "runs": len(runs)}))
+    return chosen
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

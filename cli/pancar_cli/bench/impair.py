@@ -1,7 +1,8 @@
 """`impair`: how much of the time pictures stand still for viewers on bad networks.
 
 Each viewer is a receiver as a browser has it, at the far end of a wire of its own that loses packets both ways. All
-watch the same relay for the same time.
+watch the same relay for the same time. Then one of them is cut off from all that he is sent, while others watch on a
+good network: how soon these have each frame, with and without him.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ import aiohttp
 import pylibsrtp
 from aiortc.rtcdtlstransport import RTCCertificate
 
+from pancar_cli.bench.fanout import join_all
 from pancar_cli.bench.figures import BenchError, Figure
 from pancar_cli.bench.receiver.receiver import Receiver
 from pancar_cli.bench.rig import Cameras, Rig, rig
-from pancar_cli.bench.viewer import LightViewer
+from pancar_cli.bench.spread import Audience
+from pancar_cli.bench.viewer import LightViewer, open_socket
 from pancar_cli.bench.wire.impairment import Impairment
 from pancar_cli.bench.wire.wire import Wire, WireError
 
 ROUND_TRIP_S = 0.06
-CASES = (Impairment(loss=0.02), Impairment(loss=0.1), Impairment(loss=0.02, burst=20))
+CASES = (Impairment(loss=0.02), Impairment(loss=0.1), Impairment(loss=0.05, burst=20))
 # The start burst is over, and what the receiver averages over is full.
 _SETTLE_S = 3.0
+_OTHERS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,9 @@ async def impair(seconds: float, cases: Sequence[Impairment] = CASES) -> list[Fi
             watched = await asyncio.gather(
                 *(_watch(http, ready, wire, case, seconds) for wire, case in zip(wires, cases, strict=True))
             )
-    return [figure for case, each in zip(cases, watched, strict=True) for figure in _figures(case, each, ready.cameras)]
+            beside = await _beside_a_deaf_one(http, ready, wires[0], seconds / 4)
+    figures = [each for case, one in zip(cases, watched, strict=True) for each in _figures(case, one, ready.cameras)]
+    return figures + beside
 
 
 def _figures(case: Impairment, watched: _Watched, cameras: Cameras) -> list[Figure]:
@@ -71,6 +77,30 @@ def _figures(case: Impairment, watched: _Watched, cameras: Cameras) -> list[Figu
         Figure("impair.frozen_ratio", freezes.seconds / watched.seconds, "", conditions),
         Figure("impair.longest_ms", freezes.longest * 1e3, "ms", conditions),
     ]
+
+
+async def _beside_a_deaf_one(http: aiohttp.ClientSession, ready: Rig, wire: Wire, seconds: float) -> list[Figure]:
+    """What others get before one viewer hears nothing any more, and then."""
+    certificate = RTCCertificate.generateCertificate()
+    await asyncio.to_thread(wire.both, Impairment(delay=ROUND_TRIP_S / 2))
+    others = [LightViewer(ready.relay, ready.camera(), certificate, open_socket(wire.near)) for _ in range(_OTHERS)]
+    deaf = LightViewer(ready.relay, ready.camera(), certificate, wire.socket())
+    try:
+        await join_all(http, others)
+        audience = Audience(ready, others)
+        without = await audience.measure(seconds)
+        await deaf.join(http)
+        await asyncio.to_thread(wire.change, to_far=Impairment(loss=1.0))
+        await asyncio.sleep(_SETTLE_S)
+        beside = await audience.measure(seconds)
+    finally:
+        await asyncio.gather(*(viewer.leave(http) for viewer in (*others, deaf)))
+    figures = []
+    for count, spreads in ((0, without), (1, beside)):
+        conditions: dict[str, float | int | str] = {"viewers": _OTHERS, "deaf": count, "seconds": seconds}
+        figures.append(Figure("impair.spread_ms", spreads.p95(), "ms", {**conditions, "percentile": 95}))
+        figures.append(Figure("impair.late_frames", spreads.late, "", {**conditions, "expected": spreads.expected}))
+    return figures
 
 
 async def _watch(http: aiohttp.ClientSession, ready: Rig, wire: Wire, case: Impairment, seconds: float) -> _Watched:

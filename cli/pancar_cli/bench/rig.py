@@ -36,6 +36,8 @@ class Cameras:
     fps: int = 25
     gop_s: float = 2.0
     bit_rate: int = 2_000_000
+    # One camera that encodes as it goes, with the moment in its picture (`demo.timecode`).
+    clock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Source:
 
     def published(self) -> dict[int, float]:
         """When the first camera published its latest frames, by their number, in seconds of the wall clock. The frame
-        of number n is the one of `tails` at n modulo their count."""
+        of number n is the one of `tails` at n modulo their count; with a clock in it n is what that says."""
         if self.process.stdin is None or self.process.stdout is None:
             raise BenchError("the synthetic cameras are gone")
         self.process.stdin.write(b"\n")
@@ -130,7 +132,7 @@ async def rig(cameras: Cameras, media: str = "127.0.0.1") -> AsyncIterator[Rig]:
 
 def _start_cameras(cameras: Cameras) -> Source:
     command = [sys.executable, "-m", "pancar_cli.bench.camera", f"--count={cameras.count}", f"--fps={cameras.fps}"]
-    command += [f"--gop={cameras.gop_s}", f"--bit-rate={cameras.bit_rate}"]
+    command += [f"--gop={cameras.gop_s}", f"--bit-rate={cameras.bit_rate}", *(["--clock"] if cameras.clock else [])]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own module
     line = process.stdout.readline() if process.stdout else b""
     if not line:

@@ -150,7 +150,7 @@ class LightViewer:
         Raises JoinError.
         """
         loop = asyncio.get_running_loop()
-        self._ice.socket = self._ice.socket or _loopback()
+        self._ice.socket = self._ice.socket or open_socket()
         await loop.create_datagram_endpoint(lambda: self._ice, sock=self._ice.socket.dup())
         self._ice.listener, self._ice.rtcp_listener = listener, rtcp_listener
         answer = await self._post(http)
@@ -300,9 +300,10 @@ class LightViewer:
             self._ice.socket = None
 
 
-def _loopback() -> socket.socket:
+def open_socket(host: str = "127.0.0.1") -> socket.socket:
+    """A viewer's UDP socket at one of this machine's addresses."""
     opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    opened.bind(("127.0.0.1", 0))
+    opened.bind((host, 0))
     return opened
 
 
