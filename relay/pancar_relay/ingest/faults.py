@@ -100,8 +100,8 @@ _DESCRIPTIONS = {
         PATIENT,
     ),
     Fault.NO_MEDIA: Description(
-        "The camera agreed to play, but nothing arrives from it. The network's keeper mends this: over UDP, check for a "
-        "firewall between camera and relay, or set source.main.transport to TCP; else restart the camera.",
+        "The camera agreed to play, but nothing arrives from it. The network's keeper mends this: over UDP, check for "
+        "a firewall between camera and relay, or set source.main.transport to TCP; else restart the camera.",
         STEADY,
     ),
     Fault.NO_KEY_FRAME: Description(

@@ -26,7 +26,11 @@ class Up:
     """One run. Leaving it ends `pancar up` as Ctrl-C does, and fails the test where a process of it is left over."""
 
     def __init__(
-        self, folder: Path, documents: Sequence[manifests.Document], listen: str, options: Sequence[str | Path] = ()
+        self,
+        folder: Path,
+        documents: Sequence[manifests.Document],
+        listen: str = "127.0.0.1",
+        options: Sequence[str | Path] = (),
     ) -> None:
         self.state = folder / "state"
         self.manifest = folder / "cameras.yaml"
