@@ -44,6 +44,24 @@ class ViewerEnded:
         """ "Expired" (30 s without an authenticated STUN request) or "StreamClosed"."""
 
 @final
+class Switched:
+    """The viewer is sent another stream from now on: see `Engine.switch`."""
+
+    @property
+    def viewer(self) -> int: ...
+    @property
+    def stream(self) -> int: ...
+
+@final
+class Strained:
+    """What the viewer's network carries of his stream has become less than all of it, or all again."""
+
+    @property
+    def viewer(self) -> int: ...
+    @property
+    def strained(self) -> bool: ...
+
+@final
 class PullStarted:
     """The first key frame of a pull has arrived: the stream is live."""
 
@@ -82,7 +100,7 @@ class PullEnded:
     def detail(self) -> str:
         """For a log: what was seen. Never holds a credential."""
 
-Event = DtlsReceived | ViewerEnded | PullStarted | VideoChanged | PullEnded
+Event = DtlsReceived | ViewerEnded | Switched | Strained | PullStarted | VideoChanged | PullEnded
 
 @final
 class StreamStats:
@@ -247,6 +265,9 @@ class Engine:
     def restart_ice(self, viewer: int, *, local_ufrag: str, local_pwd: str, remote_ufrag: str) -> None:
         """Gives the viewer new ICE credentials (RFC 8445, 9). Media stays where it goes, and the old credentials good,
         until a pair is nominated under the new ones; a restart that came to nothing is given up for the next one."""
+    def switch(self, viewer: int, stream: int) -> None:
+        """Has the viewer go over to another stream of his camera, with the next frame from which he can decode it; then
+        Switched follows. Sequence numbers and timestamps go on. Back to the stream that he is on gives it up."""
     def remove_viewer(self, viewer: int) -> None:
         """Sends RTCP BYE and the close_notify, then forgets the viewer. No ViewerEnded follows."""
     def stats(self) -> EngineStats:

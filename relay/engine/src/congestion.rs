@@ -178,6 +178,14 @@ impl Congestion {
         self.free_since = None;
     }
 
+    /// Another stream is sent, of which nothing is known yet: all of it.
+    pub fn renewed(&mut self, now: Instant) {
+        self.step = 0;
+        self.congested_since = None;
+        self.free_since = None;
+        self.raised = Some(now);
+    }
+
     /// At this pace the viewer fell so far behind that frames were dropped.
     pub fn late(&mut self, now: Instant) {
         self.send_less(now);

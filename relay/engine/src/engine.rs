@@ -62,6 +62,10 @@ pub enum Command {
         close_notify: Vec<u8>,
     },
     RestartIce(u64, Credentials),
+    Switch {
+        viewer: u64,
+        stream: u64,
+    },
     RemoveViewer(u64),
     Stats(sync::SyncSender<Stats>),
     Close,
@@ -374,6 +378,7 @@ impl Shell {
                 let _ = hub.start_media(viewer, start, now, out);
             }
             Command::RestartIce(id, new) => hub.restart_ice(id, &new, out),
+            Command::Switch { viewer, stream } => hub.switch(viewer, stream),
             Command::RemoveViewer(id) => hub.remove_viewer(id, now, out),
             Command::Stats(reply) => {
                 let _ = reply.try_send(Stats {

@@ -48,6 +48,16 @@ pub enum Event {
         viewer: u64,
         reason: EndReason,
     },
+    /// The viewer is sent another stream from now on.
+    Switched {
+        viewer: u64,
+        stream: u64,
+    },
+    /// What his network carries of the stream has become less than all of it, or all again.
+    Strained {
+        viewer: u64,
+        strained: bool,
+    },
     PullStarted {
         stream: u64,
         pull: u64,

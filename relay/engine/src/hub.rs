@@ -13,14 +13,19 @@ use crate::demux::{self, Kind};
 use crate::event::{EndReason, Event};
 use crate::h264::Packetized;
 use crate::ice::{Credentials, Ice, Retired};
-use crate::media::{Dropped, Media, Negotiated};
+use crate::media::{Media, Negotiated};
 use crate::pacer;
 use crate::rtcp;
 use crate::srtp;
-use crate::stream::{self, Stream};
+use crate::stream::Stream;
 use crate::stun;
 use crate::transmit::Transmit;
 use crate::viewer::{Dtls, Viewer};
+
+mod stats;
+mod switching;
+
+pub use stats::{Sent, StreamStats, ViewerStats};
 
 /// How often expiry and reports are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -28,33 +33,10 @@ const SWEEP: Duration = Duration::from_millis(250);
 struct Watched {
     stream: Stream,
     viewers: Vec<u64>,
+    /// Viewers of another stream who are to go over to this one.
+    arriving: Vec<u64>,
     /// Of viewers that have left.
     sent_before: Sent,
-}
-
-/// What the viewers of a stream were sent, those who left included.
-#[derive(Default, Clone, Copy)]
-pub struct Sent {
-    pub packets: u64,
-    pub bytes: u64,
-    pub resent: u64,
-    pub dropped: Dropped,
-    pub pictures_requested: u64,
-    pub pictures_resent: u64,
-}
-
-impl Sent {
-    fn add(&mut self, viewer: &Viewer) {
-        let Some(media) = &viewer.media else { return };
-        let counters = &media.counters;
-        self.packets += counters.packets_sent;
-        self.bytes += counters.bytes_sent;
-        self.resent += counters.packets_resent;
-        self.dropped.late += counters.dropped.late;
-        self.dropped.thinned += counters.dropped.thinned;
-        self.pictures_requested += counters.pictures_requested;
-        self.pictures_resent += counters.pictures_resent;
-    }
 }
 
 /// SRTP master keys of both directions, from the DTLS exporter (RFC 5764, 4.2).
@@ -71,25 +53,6 @@ pub struct Start {
     pub close_notify: Vec<u8>,
     /// Initial sequence number and timestamp offset.
     pub random: (u16, u32),
-}
-
-pub struct StreamStats {
-    pub stream: u64,
-    pub viewers: usize,
-    pub counters: stream::Counters,
-    pub sent: Sent,
-    pub last_frame: Option<Instant>,
-}
-
-pub struct ViewerStats {
-    pub viewer: u64,
-    pub stream: u64,
-    pub address: Option<TransportAddress>,
-    pub counters: crate::media::Counters,
-    /// None before its media has started.
-    pub share: Option<Share>,
-    /// Bits a second at which what waits is sent.
-    pub pace: u64,
 }
 
 pub struct Hub {
@@ -146,6 +109,7 @@ impl Hub {
             Watched {
                 stream: Stream::new(),
                 viewers: Vec::new(),
+                arriving: Vec::new(),
                 sent_before: Sent::default(),
             },
         );
@@ -155,6 +119,11 @@ impl Hub {
         let Some(watched) = self.streams.get(&id) else {
             return;
         };
+        for viewer in &watched.arriving {
+            if let Some(viewer) = self.viewers.get_mut(viewer) {
+                viewer.target = None;
+            }
+        }
         for viewer in watched.viewers.clone() {
             self.remove_viewer(viewer, now, out);
             self.events.push(Event::ViewerEnded {
@@ -194,15 +163,14 @@ impl Hub {
             let Some(viewer) = self.viewers.get_mut(id) else {
                 continue;
             };
-            if let (Some(media), Some(to)) = (viewer.media.as_mut(), viewer.ice.selected()) {
-                let behind = media.behind();
-                media.frame(&watched.stream, to, now, out);
-                if media.behind() && !behind {
-                    self.behind.push(*id);
-                    let due = now + media.wait();
-                    self.next_catch_up = Some(self.next_catch_up.map_or(due, |at| at.min(due)));
-                }
+            if let Some(wait) = viewer.newest(&watched.stream, now, out) {
+                self.behind.push(*id);
+                let due = now + wait;
+                self.next_catch_up = Some(self.next_catch_up.map_or(due, |at| at.min(due)));
             }
+        }
+        if !watched.arriving.is_empty() {
+            self.arrive(id, now, out);
         }
     }
 
@@ -262,6 +230,9 @@ impl Hub {
         };
         for ufrag in viewer.ice.local_ufrags() {
             self.by_ufrag.remove(ufrag);
+        }
+        if let Some(watched) = viewer.target.and_then(|id| self.streams.get_mut(&id)) {
+            watched.arriving.retain(|v| *v != id);
         }
         if let Some(watched) = self.streams.get_mut(&viewer.stream) {
             watched.viewers.retain(|v| *v != id);
@@ -334,7 +305,7 @@ impl Hub {
             sender,
             receiver,
             start.random,
-            &watched.stream,
+            (viewer.stream, &watched.stream),
             now,
         );
         viewer.start(media, start.last_flight, start.close_notify);
@@ -389,6 +360,14 @@ impl Hub {
             let (Some(media), Some(to)) = (viewer.media.as_mut(), viewer.ice.selected()) else {
                 continue;
             };
+            let strained = media.share() != Share::Everything;
+            if strained != viewer.strained {
+                viewer.strained = strained;
+                self.events.push(Event::Strained {
+                    viewer: *id,
+                    strained,
+                });
+            }
             if media.next_report() > now {
                 continue;
             }
@@ -512,7 +491,8 @@ impl Hub {
         for packet in rtcp::parse(&self.scratch) {
             match packet {
                 rtcp::Packet::Nack { media_ssrc, lost } if media_ssrc == ssrc => {
-                    media.resend(lost, stream, to, now, out);
+                    let before = media.stream_before().and_then(|id| self.streams.get(&id));
+                    media.resend(lost, stream, before.map(|w| &w.stream), to, now, out);
                 }
                 rtcp::Packet::ReceiverReport { blocks, .. }
                 | rtcp::Packet::SenderReport { blocks, .. } => {
@@ -545,38 +525,6 @@ impl Hub {
 
     pub fn rejected(&self) -> u64 {
         self.rejected
-    }
-
-    pub fn stream_stats(&self) -> Vec<StreamStats> {
-        let stats = |(id, watched): (&u64, &Watched)| {
-            let mut sent = watched.sent_before;
-            let viewers = watched.viewers.iter().filter_map(|v| self.viewers.get(v));
-            viewers.for_each(|viewer| sent.add(viewer));
-            StreamStats {
-                stream: *id,
-                viewers: watched.viewers.len(),
-                counters: watched.stream.counters,
-                sent,
-                last_frame: watched.stream.newest().map(|f| f.arrived),
-            }
-        };
-        self.streams.iter().map(stats).collect()
-    }
-
-    pub fn viewer_stats(&self) -> Vec<ViewerStats> {
-        let stats = |(id, viewer): (&u64, &Viewer)| ViewerStats {
-            viewer: *id,
-            stream: viewer.stream,
-            address: viewer.ice.selected(),
-            counters: viewer
-                .media
-                .as_ref()
-                .map(|m| m.counters)
-                .unwrap_or_default(),
-            share: viewer.media.as_ref().map(|m| m.share()),
-            pace: viewer.media.as_ref().map_or(0, |m| m.pace()),
-        };
-        self.viewers.iter().map(stats).collect()
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod address;
 pub mod congestion;
 pub mod connections;
+pub mod counters;
 pub mod demux;
 pub mod engine;
 pub mod event;
@@ -14,9 +15,11 @@ pub mod h264;
 pub mod header;
 pub mod hub;
 pub mod ice;
+pub mod leg;
 pub mod media;
 pub mod numbering;
 pub mod pacer;
+pub mod pictures;
 #[cfg(feature = "python")]
 mod python;
 pub mod repair;

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use crate::address::TransportAddress;
 use crate::congestion::{Congestion, Report, Sendings, Share, USUAL_ROUND_TRIP};
-use crate::numbering::{Numbering, Stamp};
+use crate::counters::{Counters, Reason};
+use crate::leg::Leg;
+use crate::numbering::{Numbering, Sent, Stamp};
 use crate::pacer::{self, Pacer};
+use crate::pictures::Pictures;
 use crate::repair::{Admission, Repairs};
 use crate::rtcp;
-use crate::rtp::{Content, MAX_PAYLOAD, Rtp};
+use crate::rtp::{MAX_PAYLOAD, Rtp};
 use crate::srtp;
 use crate::stream::{CLOCK_RATE, Frame, Start, Stream};
 use crate::transmit::Transmit;
@@ -29,9 +32,7 @@ const MAX_UNSENT: usize = 64 << 10;
 const LEAST_ROUND_TRIP: Duration = Duration::from_millis(10);
 /// Sequence numbers of one NACK that are looked at.
 const MAX_NACKED: usize = 512;
-/// A request for a picture is answered at most so often, with at most so many bytes, and only where the path carries
-/// them within half a second.
-const PICTURE_INTERVAL: Duration = Duration::from_secs(1);
+/// What a request for a picture is answered with at most, and only where the path carries it within half a second.
 const PICTURE_BYTES: u64 = 1 << 20;
 
 /// What negotiation fixed for a viewer.
@@ -52,48 +53,6 @@ pub struct Negotiated {
 pub struct Rtx {
     pub payload_type: u8,
     pub ssrc: u32,
-}
-
-#[derive(Default, Clone, Copy)]
-pub struct Counters {
-    pub packets_sent: u64,
-    pub bytes_sent: u64,
-    pub packets_resent: u64,
-    pub nacks: u64,
-    pub fraction_lost: f64,
-    pub round_trip: Option<Duration>,
-    pub dropped: Dropped,
-    /// PLI and FIR, and how many of them were answered before the next key frame.
-    pub pictures_requested: u64,
-    pub pictures_resent: u64,
-}
-
-/// Frames that a viewer was not sent, by reason.
-#[derive(Default, Clone, Copy)]
-pub struct Dropped {
-    /// They waited for the viewer's network for too long.
-    pub late: u64,
-    /// The network carries key frames only.
-    pub thinned: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Reason {
-    Late,
-    Thinned,
-}
-
-impl Dropped {
-    pub fn frames(&self) -> u64 {
-        self.late + self.thinned
-    }
-
-    fn add(&mut self, reason: Reason, frames: u64) {
-        match reason {
-            Reason::Late => self.late += frames,
-            Reason::Thinned => self.thinned += frames,
-        }
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,26 +76,15 @@ struct Heard {
     bytes: u64,
 }
 
-/// Requests for a picture: PLI (RFC 4585, 6.3.1) and FIR (RFC 5104, 4.3.1).
-#[derive(Default)]
-struct Pictures {
-    wanted: bool,
-    /// The newest FIR's; the same again is a repetition (RFC 5104, 4.3.1.1).
-    command: Option<u8>,
-    answered: Option<Instant>,
-    /// When a key frame last went out.
-    key_sent: Option<Instant>,
-}
-
 pub struct Media {
     rtp: Rtp,
     receiver: srtp::Receiver,
     ssrc: u32,
     cname: Box<str>,
-    numbering: Numbering,
+    leg: Leg,
+    /// The one before, for what of it is still to be resent.
+    leg_before: Option<Box<Leg>>,
     phase: Phase,
-    /// Packets before this one carry playout-delay 0/0. Moves once, to a packet that is not sent yet.
-    live_from: u64,
     pacer: Pacer,
     congestion: Congestion,
     sendings: Sendings,
@@ -149,13 +97,13 @@ pub struct Media {
 }
 
 impl Media {
-    /// `random`: initial sequence number and timestamp offset.
+    /// `random`: initial sequence number and timestamp offset; `id` is the stream's.
     pub fn new(
         negotiated: &Negotiated,
         sender: srtp::Sender,
         receiver: srtp::Receiver,
         random: (u16, u32),
-        stream: &Stream,
+        (id, stream): (u64, &Stream),
         now: Instant,
     ) -> Self {
         let behind = |still_until| Phase::Behind {
@@ -169,7 +117,7 @@ impl Media {
         };
         let numbering = Numbering::new(random.0, first);
         Self {
-            rtp: Rtp::new(negotiated, sender, random.1),
+            rtp: Rtp::new(negotiated, sender),
             receiver,
             ssrc: negotiated.ssrc,
             cname: negotiated.cname.as_str().into(),
@@ -179,17 +127,14 @@ impl Media {
                 packets: 0,
                 bytes: 0,
             },
-            numbering,
+            leg: Leg::new(id, numbering, random.1),
+            leg_before: None,
             phase,
-            live_from: u64::MAX,
             pacer: Pacer::new(now),
             congestion: Congestion::default(),
             sendings: Sendings::new(now),
             repairs: Repairs::new(now),
-            pictures: Pictures {
-                key_sent: Some(now),
-                ..Pictures::default()
-            },
+            pictures: Pictures::new(now),
             next_report: now,
             octets: 0,
             counters: Counters::default(),
@@ -231,9 +176,8 @@ impl Media {
         match self.phase {
             Phase::Behind { .. } => return,
             _ if frame.key => {
-                self.pictures.wanted = false;
-                self.pictures.key_sent = Some(now);
-                self.numbering.skip_to(frame.first);
+                self.pictures.key_sent(now);
+                self.leg.numbering.skip_to(frame.first);
             }
             Phase::AwaitKey(reason) => {
                 if let Some(reason) = reason {
@@ -246,11 +190,11 @@ impl Media {
                 self.phase = Phase::AwaitKey(Some(Reason::Thinned));
                 return;
             }
-            Phase::Live if self.pictures.wanted => self.send_gop_again(stream, frame, now),
+            Phase::Live if self.pictures.due(now) => self.send_gop_again(stream, frame, now),
             Phase::Live => {}
         }
-        self.live_from = self.live_from.min(frame.first);
-        let at_edge = self.numbering.next_packet() == frame.first;
+        self.leg.live_from(frame.first);
+        let at_edge = self.leg.numbering.next_packet() == frame.first;
         if at_edge && self.granted(to, now, out) >= frame.byte_len() {
             self.phase = Phase::Live;
             self.send(frame, frame.end(), to, now, out);
@@ -272,14 +216,14 @@ impl Media {
         out: &mut T,
     ) {
         while let Phase::Behind { since, still_until } = self.phase {
-            let next = self.numbering.next_packet();
+            let next = self.leg.numbering.next_packet();
             if still_until.is_some_and(|end| next >= end) {
                 self.phase = Phase::AwaitKey(None);
                 return;
             }
             if next >= stream.next() {
                 self.phase = Phase::Live;
-                self.live_from = self.live_from.min(next);
+                self.leg.live_from(next);
                 return;
             }
             // None: the cache moved on faster than the viewer.
@@ -345,10 +289,10 @@ impl Media {
         if reason == Reason::Late && self.share() == Share::Everything {
             self.congestion.late(now);
         }
-        let next = self.numbering.next_packet();
+        let next = self.leg.numbering.next_packet();
         let (until, phase) = match stream.start() {
             Start::Gop(key) if key > next => {
-                self.numbering.skip_to(key);
+                self.leg.numbering.skip_to(key);
                 let still_until = None;
                 (
                     key,
@@ -370,12 +314,7 @@ impl Media {
     /// timestamps after the newest that was sent and before the frame's, since renderers drop what runs backwards. The
     /// decoder is then where the frame finds it as if nothing had been lost.
     fn send_gop_again(&mut self, stream: &Stream, frame: &Frame, now: Instant) {
-        let recently = |at: Instant| now.saturating_duration_since(at) < PICTURE_INTERVAL;
-        let budget = PICTURE_BYTES.min(self.pacer.rate() / 16);
-        if self.pictures.answered.is_some_and(recently)
-            || self.congestion.queueing()
-            || stream.gop_len() as u64 > budget
-        {
+        if self.congestion.queueing() || stream.gop_len() > self.picture_budget() {
             return;
         }
         let Start::Gop(key) = stream.start() else {
@@ -389,13 +328,8 @@ impl Media {
         else {
             return;
         };
-        self.numbering.again(key, frame.first, stamp);
-        self.pictures = Pictures {
-            wanted: false,
-            answered: Some(now),
-            key_sent: Some(now),
-            ..self.pictures
-        };
+        self.leg.numbering.again(key, frame.first, stamp);
+        self.pictures.answered(now);
         self.counters.pictures_resent += 1;
     }
 
@@ -409,16 +343,16 @@ impl Media {
         out: &mut T,
     ) {
         let extra = self.rtp.overhead();
-        let stamp = self.numbering.stamp();
-        self.sendings.mark(self.numbering.next_seq(), now);
-        while self.numbering.next_packet() < end {
-            let run = frame.run(self.numbering.next_packet(), end, extra);
+        let stamp = self.leg.numbering.stamp();
+        self.sendings.mark(self.leg.numbering.next_seq(), now);
+        while self.leg.numbering.next_packet() < end {
+            let run = frame.run(self.leg.numbering.next_packet(), end, extra);
             let mut room = out.message(to, run.segment, run.len);
             while !room.is_empty() {
                 let (chunk, rest) = room.split_at_mut(run.segment.min(room.len()));
-                let number = self.numbering.next_packet();
-                let seq = self.numbering.take();
-                if let Some(content) = Content::of(frame, number, stamp, self.live_from) {
+                let number = self.leg.numbering.next_packet();
+                let seq = self.leg.numbering.take();
+                if let Some(content) = self.leg.content(frame, number, stamp) {
                     self.rtp.write(&content, seq, chunk);
                 }
                 room = rest;
@@ -438,6 +372,7 @@ impl Media {
         &mut self,
         lost: impl Iterator<Item = u16>,
         stream: &Stream,
+        before: Option<&Stream>,
         to: TransportAddress,
         now: Instant,
         out: &mut T,
@@ -450,12 +385,13 @@ impl Media {
             .max(LEAST_ROUND_TRIP);
         let mut new = 0;
         for seq in lost.take(MAX_NACKED) {
-            let Some(sent) = self.numbering.resolve(seq) else {
+            let Some((leg, stream, sent)) = self.leg_of(seq, stream, before) else {
                 continue;
             };
             let Some(frame) = stream.frame_of(sent.packet) else {
                 continue;
             };
+            let content = leg.content(frame, sent.packet, sent.stamp);
             // What the network did not carry is not needed any more once it is sent key frames only.
             if self.share() == Share::KeyFrames && !frame.key {
                 continue;
@@ -470,7 +406,6 @@ impl Media {
                 Admission::UnderWay => continue,
                 Admission::Beyond => break,
             }
-            let content = Content::of(frame, sent.packet, sent.stamp, self.live_from);
             let Some(content) = content else { continue };
             let len = self.rtp.resent_len(&content);
             self.rtp
@@ -485,18 +420,51 @@ impl Media {
         }
     }
 
+    /// The leg that a sequence number is of, its stream, and what was sent under it.
+    fn leg_of<'l, 's>(
+        &'l self,
+        seq: u16,
+        stream: &'s Stream,
+        before: Option<&'s Stream>,
+    ) -> Option<(&'l Leg, &'s Stream, Sent)> {
+        if let Some(sent) = self.leg.resolve(seq) {
+            return Some((&self.leg, stream, sent));
+        }
+        let (leg, stream) = (self.leg_before.as_deref()?, before?);
+        Some((leg, stream, leg.resolve(seq)?))
+    }
+
+    /// The stream that he was sent before this one, of which he may still lack packets.
+    pub fn stream_before(&self) -> Option<u64> {
+        self.leg_before.as_ref().map(|leg| leg.stream)
+    }
+
+    /// Goes over from one stream of the camera to another, whose newest frame is sent next; what waited is left out.
+    /// Returns whether it could be done with that frame.
+    pub fn switch(&mut self, id: u64, from: &Stream, to: &Stream, now: Instant) -> bool {
+        if self.leg.within_frame(from) {
+            return false;
+        }
+        let Some(leg) = self.leg.onto(id, from, to, self.picture_budget(), now) else {
+            return false;
+        };
+        self.leg_before = Some(Box::new(std::mem::replace(&mut self.leg, leg)));
+        self.phase = Phase::Live;
+        self.pictures.key_sent(now);
+        self.congestion.renewed(now);
+        true
+    }
+
+    /// Bytes of pictures that may go out beside the newest one.
+    fn picture_budget(&self) -> usize {
+        PICTURE_BYTES.min(self.pacer.rate() / 16) as usize
+    }
+
     /// The receiver lost its picture and says so with PLI, or with FIR under a command number.
     pub fn request_picture(&mut self, command: Option<u8>, now: Instant) {
-        if command.is_some() && command == self.pictures.command {
-            return;
-        }
-        self.pictures.command = command.or(self.pictures.command);
-        self.counters.pictures_requested += 1;
-        // Asked before the newest key frame could have come.
         let round_trip = self.counters.round_trip.unwrap_or(USUAL_ROUND_TRIP);
-        let crossed = |at: Instant| now.saturating_duration_since(at) < round_trip;
-        if !self.pictures.key_sent.is_some_and(crossed) {
-            self.pictures.wanted = true;
+        if self.pictures.request(command, round_trip, now) {
+            self.counters.pictures_requested += 1;
         }
     }
 
@@ -529,7 +497,7 @@ impl Media {
         let info = rtcp::SenderInfo {
             ssrc: self.ssrc,
             ntp,
-            rtp_timestamp: self.rtp.timestamp(newest.timestamp + since),
+            rtp_timestamp: self.leg.timestamp(newest.timestamp + since),
             packets: self.counters.packets_sent as u32,
             octets: self.octets,
         };
@@ -559,7 +527,7 @@ impl Media {
             }
         }
         let since = now.saturating_duration_since(self.heard.at);
-        let Some(highest) = self.numbering.whole(block.highest_sequence as u16) else {
+        let Some(highest) = self.leg.numbering.whole(block.highest_sequence as u16) else {
             return;
         };
         if since < HEARD_INTERVAL {
@@ -573,11 +541,9 @@ impl Media {
         };
         let arrived = highest.saturating_sub(self.heard.highest) as f64 * (1.0 - lost);
         let round_trip = self.counters.round_trip.unwrap_or_default();
-        let key_arrived = self
-            .pictures
-            .key_sent
-            .is_some_and(|at| (self.heard.at..now).contains(&(at + round_trip)));
-        let missing = Some(highest + 1).filter(|seq| *seq < self.numbering.next_seq());
+        let key_arrived =
+            (self.heard.at..now).contains(&(self.pictures.key_sent_at() + round_trip));
+        let missing = Some(highest + 1).filter(|seq| *seq < self.leg.numbering.next_seq());
         let report = Report {
             lost,
             delivered: (arrived * size as f64 * 8.0 / since.as_secs_f64()) as u64,

@@ -60,7 +60,11 @@ pub struct Numbering {
 impl Numbering {
     /// `first_seq` is random and below 2^15, so that the receiver guesses its rollover counter right (RFC 3711, 3.3.1).
     pub fn new(first_seq: u16, first_packet: u64) -> Self {
-        let first_seq = u64::from(first_seq & 0x7fff);
+        Self::going_on(u64::from(first_seq & 0x7fff), first_packet)
+    }
+
+    /// Goes on where another ended, `first_seq` with its rollover counter above the low 16 bits.
+    pub fn going_on(first_seq: u64, first_packet: u64) -> Self {
         Self {
             segments: vec![Segment {
                 first_seq,

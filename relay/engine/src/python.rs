@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 use url::Url;
 
 use crate::address::Protocol;
 use crate::engine::{self, Command};
-use crate::event::{EndReason, Event, Fault};
+use crate::event::Event;
 use crate::floor;
 use crate::header::MAX_MID;
 use crate::hub::Keys;
@@ -20,57 +19,9 @@ use crate::media::Negotiated;
 use crate::rtsp;
 use crate::srtp::Profile;
 
-#[pyclass(frozen, get_all, module = "pancar_relay._engine")]
-struct Video {
-    codec: &'static str,
-    profile_level_id: String,
-    width: u32,
-    height: u32,
-    fps: Option<f64>,
-}
+mod events;
 
-#[pyclass(frozen, module = "pancar_relay._engine")]
-struct DtlsReceived {
-    #[pyo3(get)]
-    viewer: u64,
-    data: Vec<u8>,
-}
-
-#[pymethods]
-impl DtlsReceived {
-    #[getter]
-    fn datagram<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.data)
-    }
-}
-
-#[pyclass(frozen, get_all, module = "pancar_relay._engine")]
-struct ViewerEnded {
-    viewer: u64,
-    reason: &'static str,
-}
-
-#[pyclass(frozen, get_all, module = "pancar_relay._engine")]
-struct PullStarted {
-    stream: u64,
-    pull: u64,
-    video: Py<Video>,
-}
-
-#[pyclass(frozen, get_all, module = "pancar_relay._engine")]
-struct VideoChanged {
-    stream: u64,
-    pull: u64,
-    video: Py<Video>,
-}
-
-#[pyclass(frozen, get_all, module = "pancar_relay._engine")]
-struct PullEnded {
-    stream: u64,
-    pull: u64,
-    fault: &'static str,
-    detail: String,
-}
+use events::event;
 
 #[pyclass(frozen, get_all, module = "pancar_relay._engine")]
 struct StreamStats {
@@ -110,105 +61,6 @@ struct EngineStats {
     datagrams_rejected: u64,
     tcp_connections: usize,
     gso: bool,
-}
-
-fn fault_name(fault: Fault) -> &'static str {
-    match fault {
-        Fault::Unreachable => "Unreachable",
-        Fault::Refused => "Refused",
-        Fault::Timeout => "Timeout",
-        Fault::Unauthorized => "Unauthorized",
-        Fault::NotFound => "NotFound",
-        Fault::SessionLimit => "SessionLimit",
-        Fault::NoVideo => "NoVideo",
-        Fault::UnsupportedCodec => "UnsupportedCodec",
-        Fault::UnsupportedTransport => "UnsupportedTransport",
-        Fault::BFrames => "BFrames",
-        Fault::NoMedia => "NoMedia",
-        Fault::NoKeyFrame => "NoKeyFrame",
-        Fault::NoParameterSets => "NoParameterSets",
-        Fault::PacketLoss => "PacketLoss",
-        Fault::Stalled => "Stalled",
-        Fault::Disconnected => "Disconnected",
-        Fault::ProtocolError => "ProtocolError",
-    }
-}
-
-fn video(py: Python<'_>, video: crate::event::Video) -> PyResult<Py<Video>> {
-    let [profile, constraints, level] = video.profile_level_id;
-    let profile_level_id = format!("{profile:02x}{constraints:02x}{level:02x}");
-    let (width, height, fps) = (video.width, video.height, video.fps);
-    Py::new(
-        py,
-        Video {
-            codec: "H264",
-            profile_level_id,
-            width,
-            height,
-            fps,
-        },
-    )
-}
-
-fn event(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
-    Ok(match event {
-        Event::Dtls { viewer, datagram } => Py::new(
-            py,
-            DtlsReceived {
-                viewer,
-                data: datagram,
-            },
-        )?
-        .into_any(),
-        Event::ViewerEnded { viewer, reason } => {
-            let reason = match reason {
-                EndReason::Expired => "Expired",
-                EndReason::StreamClosed => "StreamClosed",
-            };
-            Py::new(py, ViewerEnded { viewer, reason })?.into_any()
-        }
-        Event::PullStarted {
-            stream,
-            pull,
-            video: v,
-        } => Py::new(
-            py,
-            PullStarted {
-                stream,
-                pull,
-                video: video(py, v)?,
-            },
-        )?
-        .into_any(),
-        Event::VideoChanged {
-            stream,
-            pull,
-            video: v,
-        } => Py::new(
-            py,
-            VideoChanged {
-                stream,
-                pull,
-                video: video(py, v)?,
-            },
-        )?
-        .into_any(),
-        Event::PullEnded {
-            stream,
-            pull,
-            fault,
-            detail,
-        } => Py::new(
-            py,
-            PullEnded {
-                stream,
-                pull,
-                fault: fault_name(fault),
-                detail,
-            },
-        )?
-        .into_any(),
-    })
 }
 
 fn parse_address(host: &str, port: u16) -> PyResult<SocketAddr> {
@@ -453,6 +305,10 @@ impl Engine {
         self.0.send(Command::RestartIce(viewer, new));
     }
 
+    fn switch(&self, viewer: u64, stream: u64) {
+        self.0.send(Command::Switch { viewer, stream });
+    }
+
     fn remove_viewer(&self, viewer: u64) {
         self.0.send(Command::RemoveViewer(viewer));
     }
@@ -563,12 +419,14 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<EngineStats>()?;
     module.add_class::<StreamStats>()?;
     module.add_class::<ViewerStats>()?;
-    module.add_class::<Video>()?;
-    module.add_class::<DtlsReceived>()?;
-    module.add_class::<ViewerEnded>()?;
-    module.add_class::<PullStarted>()?;
-    module.add_class::<VideoChanged>()?;
-    module.add_class::<PullEnded>()?;
+    module.add_class::<events::Video>()?;
+    module.add_class::<events::DtlsReceived>()?;
+    module.add_class::<events::ViewerEnded>()?;
+    module.add_class::<events::Switched>()?;
+    module.add_class::<events::Strained>()?;
+    module.add_class::<events::PullStarted>()?;
+    module.add_class::<events::VideoChanged>()?;
+    module.add_class::<events::PullEnded>()?;
     module.add_function(wrap_pyfunction!(run_floor, module)?)?;
     module.add_function(wrap_pyfunction!(run_ingest_floor, module)?)?;
     Ok(())

@@ -5,7 +5,6 @@
 
 use crate::header::{Fields, Header, MAX_HEADER};
 use crate::media::{Negotiated, Rtx};
-use crate::numbering::Stamp;
 use crate::srtp;
 use crate::stream::Frame;
 use crate::transmit::{MAX_MESSAGE, MAX_SEGMENTS};
@@ -20,22 +19,20 @@ pub const MAX_PAYLOAD: usize = 1200 - MAX_HEADER - OSN - 16;
 pub struct Content<'a> {
     payload: &'a [u8],
     marker: bool,
-    /// On the stream's timeline.
-    timestamp: u64,
+    timestamp: u32,
     /// Whether the viewer may hold the picture back.
     smooth: bool,
 }
 
 impl<'a> Content<'a> {
-    /// Packet `number` of the stream, which lies in `frame`, as `stamp` has it; from `live_from` on a viewer is at the
-    /// live edge, save for what he is sent a second time.
-    pub fn of(frame: &'a Frame, number: u64, stamp: Option<Stamp>, live_from: u64) -> Option<Self> {
+    /// Packet `number` of the stream, which lies in `frame`.
+    pub fn of(frame: &'a Frame, number: u64, timestamp: u32, smooth: bool) -> Option<Self> {
         let packet = frame.packet(number)?;
         Some(Self {
             payload: packet.payload,
             marker: packet.marker,
-            timestamp: stamp.map_or(packet.timestamp, |stamp| stamp.of(frame.ordinal)),
-            smooth: stamp.is_none() && number >= live_from,
+            timestamp,
+            smooth,
         })
     }
 }
@@ -43,18 +40,16 @@ impl<'a> Content<'a> {
 pub struct Rtp {
     sender: srtp::Sender,
     header: Header,
-    timestamp_offset: u32,
     rtx: Option<Rtx>,
     /// Of the next retransmission, its rollover counter above the low 16 bits.
     rtx_seq: u64,
 }
 
 impl Rtp {
-    pub fn new(negotiated: &Negotiated, sender: srtp::Sender, timestamp_offset: u32) -> Self {
+    pub fn new(negotiated: &Negotiated, sender: srtp::Sender) -> Self {
         Self {
             sender,
             header: Header::new(negotiated),
-            timestamp_offset,
             rtx: negotiated.rtx,
             // Random, as SSRCs are, and below 2^15 as in `Numbering::new`.
             rtx_seq: negotiated.rtx.map_or(0, |rtx| u64::from(rtx.ssrc & 0x7fff)),
@@ -64,11 +59,6 @@ impl Rtp {
     /// By how much a sealed packet is longer than its payload.
     pub fn overhead(&self) -> usize {
         self.header.byte_len() + self.sender.rtp_overhead()
-    }
-
-    /// The RTP timestamp that stands for one of the stream's.
-    pub fn timestamp(&self, timestamp: u64) -> u32 {
-        (timestamp as u32).wrapping_add(self.timestamp_offset)
     }
 
     /// Writes and seals a packet into `out`, which has exactly its sealed size; `seq` with its rollover counter.
@@ -104,7 +94,7 @@ impl Rtp {
         Fields {
             marker: content.marker,
             seq: seq as u16,
-            timestamp: self.timestamp(content.timestamp),
+            timestamp: content.timestamp,
             smooth: content.smooth,
         }
     }

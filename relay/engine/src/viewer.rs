@@ -3,8 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::address::TransportAddress;
+use crate::hub::Sent;
 use crate::ice::Ice;
 use crate::media::{Media, Negotiated};
+use crate::stream::Stream;
+use crate::transmit::Transmit;
 
 /// Handshake datagrams of one viewer that are passed on; a handshake takes about six.
 const MAX_HANDSHAKE: u32 = 200;
@@ -24,6 +27,12 @@ struct Leftovers {
 
 pub struct Viewer {
     pub stream: u64,
+    /// The stream that he is to go over to.
+    pub target: Option<u64>,
+    /// Whether his network carries less than all of the stream, as was last told.
+    pub strained: bool,
+    /// Of streams that he watched before this one.
+    pub sent_before: Sent,
     pub ice: Ice,
     pub media: Option<Box<Media>>,
     pub negotiated: Option<Negotiated>,
@@ -45,6 +54,9 @@ impl Viewer {
     pub fn new(stream: u64, ice: Ice, negotiated: Negotiated) -> Self {
         Self {
             stream,
+            target: None,
+            strained: false,
+            sent_before: Sent::default(),
             ice,
             media: None,
             negotiated: Some(negotiated),
@@ -87,6 +99,19 @@ impl Viewer {
             }
             _ => Dtls::Ignore,
         }
+    }
+
+    /// The newest frame of his stream. Returns how long to wait before he is brought further, if that is news.
+    pub fn newest<T: Transmit>(
+        &mut self,
+        stream: &Stream,
+        now: Instant,
+        out: &mut T,
+    ) -> Option<Duration> {
+        let (media, to) = (self.media.as_mut()?, self.ice.selected()?);
+        let behind = media.behind();
+        media.frame(stream, to, now, out);
+        (media.behind() && !behind).then(|| media.wait())
     }
 
     /// A connection of its is over. Returns whether media went by it and now waits for another way; who does not show

@@ -1,6 +1,8 @@
 //! A hub, a camera and viewers on a network that loses, delays and queues, in virtual time. Every datagram that leaves
 //! the hub is checked: one SRTP index seals one byte string, and timestamps never run backwards.
 
+#![allow(dead_code, reason = "each scenario uses a part of it")]
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::SocketAddr;
@@ -8,6 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use _engine::address::TransportAddress;
+use _engine::event::Event;
 use _engine::h264::Packetized;
 use _engine::hub::{Hub, Keys, SourceFrame, Start, ViewerStats};
 use _engine::ice::Ice;
@@ -20,6 +23,10 @@ use self::receiver::{PLAYOUT, Receiver, Shown};
 pub mod receiver;
 
 pub const STREAM: u64 = 1;
+/// A smaller stream of the same camera, and where its frames' numbers begin.
+pub const SUB: u64 = 2;
+pub const SUB_FRAMES: u64 = 1_000_000;
+const SUB_OFFSET: Duration = Duration::from_millis(17);
 pub const KEY: [u8; 16] = [1; 16];
 pub const SALT: [u8; 12] = [2; 12];
 pub const HEADER: usize = 12 + 4 + 8;
@@ -238,6 +245,9 @@ pub struct World {
     pub camera: Option<Camera>,
     pub frames: u64,
     next_frame: Instant,
+    pub sub: Option<Camera>,
+    sub_frames: u64,
+    next_sub: Instant,
     next_check: Instant,
     pub ends: Vec<End>,
     sealed: HashMap<(TransportAddress, u32), Sealed>,
@@ -257,12 +267,44 @@ impl World {
             camera: Some(camera),
             frames: 0,
             next_frame: now,
+            sub: None,
+            sub_frames: SUB_FRAMES,
+            next_sub: now + SUB_OFFSET,
             next_check: now,
             ends: Vec::new(),
             sealed: HashMap::new(),
             under_way: BinaryHeap::new(),
             order: 0,
         }
+    }
+
+    /// The camera has a sub, of which frames come from now on.
+    pub fn with_sub(mut self, camera: Camera) -> Self {
+        self.hub.open_stream(SUB);
+        self.sub = Some(camera);
+        self
+    }
+
+    pub fn close(&mut self, stream: u64) {
+        let mut wire = Wire::default();
+        self.hub.close_stream(stream, self.now, &mut wire);
+        self.sub = self.sub.filter(|_| stream != SUB);
+        self.dispatch(wire);
+    }
+
+    pub fn switch(&mut self, viewer: usize, stream: u64) {
+        self.hub.switch(viewer as u64 + 10, stream);
+    }
+
+    /// Viewers who went over since this was last asked, and to which stream.
+    pub fn switched(&mut self) -> Vec<(usize, u64)> {
+        let events = self.hub.events();
+        events
+            .filter_map(|event| match event {
+                Event::Switched { viewer, stream } => Some((viewer as usize - 10, stream)),
+                _ => None,
+            })
+            .collect()
     }
 
     /// A viewer joins over this path, both ways alike but for the bottleneck. Returns his place in `ends`.
@@ -346,6 +388,7 @@ impl World {
             let due = receivers
                 .chain(arrival)
                 .chain(frame)
+                .chain(self.sub.map(|_| self.next_sub))
                 .chain([self.hub.deadline(), self.next_check]);
             let Some(due) = due.min().filter(|due| *due <= end) else {
                 break;
@@ -364,6 +407,12 @@ impl World {
                 .frame(STREAM, camera.frame(self.frames), self.now, &mut wire);
             self.frames += 1;
             self.next_frame += Camera::INTERVAL;
+        }
+        if let Some(camera) = self.sub.filter(|_| self.next_sub <= self.now) {
+            let frame = camera.frame(self.sub_frames);
+            self.hub.frame(SUB, frame, self.now, &mut wire);
+            self.sub_frames += 1;
+            self.next_sub += Camera::INTERVAL;
         }
         if self.next_check <= self.now {
             self.next_check += CHECK_INTERVAL;
