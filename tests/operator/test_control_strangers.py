@@ -88,7 +88,7 @@ async def test_a_stream_ends_with_its_certificate(operator: Operator) -> None:
         await relay.until({"gate"})
         assert await relay.ending() == (grpc.StatusCode.UNAUTHENTICATED, "the relay's certificate has run out")
     await eventually(lambda: operator.known.relays["r1"].detached_at is not None, "it counts as detached")
-    # By the handshake, which looks at whole seconds, or after it.
+    # By the handshake, which looks at whole seconds, or after it; gRPC has two names for one that fails late.
     refused = (await Relay(operator, "r1", pair=pair).refusal())[0]
-    assert refused in HANDSHAKE_FAILED | {grpc.StatusCode.UNAUTHENTICATED}
+    assert refused in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAUTHENTICATED)
     assert operator.known.relays["r1"].detached_at is not None
