@@ -3,8 +3,6 @@
 `web` mounts these routes behind its authentication, all but the exchange of a one-time link.
 """
 
-import asyncio
-import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,6 +12,7 @@ from aiohttp import web
 
 from pancar_relay.desired import CameraKey
 from pancar_relay.errors import LinkRefusedError
+from pancar_relay.eventstream import EventStream
 from pancar_relay.ingest.cameras import Cameras, View
 from pancar_relay.problems import HttpError, retry_after
 from pancar_relay.stats import MAX_AGE, Stats
@@ -27,8 +26,6 @@ WRONG_LINKS = (10.0, 0.2)
 PING = 2.0
 # Rights of an open event stream are looked at this often.
 WATCH = 1.0
-# A reader that takes nothing for so long is cut off.
-WRITE_TIMEOUT = 10.0
 STREAMS_LIMIT = 512
 
 
@@ -39,7 +36,7 @@ class Api:
         self._stats = stats
         self._on_spent = on_spent
         self._attempts: Attempts[str] = Attempts(*WRONG_LINKS)
-        self._streams: set[_EventStream] = set()
+        self._streams: set[EventStream[CameraKey]] = set()
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -89,22 +86,19 @@ class Api:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if len(self._streams) >= STREAMS_LIMIT:
             raise HttpError(503, "Too many walls are open at this relay.", headers=retry_after(PING))
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
-        await response.prepare(request)
-        stream = _EventStream(request, response)
+        stream: EventStream[CameraKey] = await EventStream.open(request)
         self._streams.add(stream)
         unlisten = self._cameras.listen(stream.touch)
         try:
             await self._serve(stream, request[VIEWER])
         except (ConnectionError, TimeoutError):
-            # The reader went, or reads no more: nothing to end politely.
             stream.abort()
         finally:
             unlisten()
             self._streams.discard(stream)
-        return response
+        return stream.response
 
-    async def _serve(self, stream: "_EventStream", viewer: Viewer) -> None:
+    async def _serve(self, stream: EventStream[CameraKey], viewer: Viewer) -> None:
         await stream.send("snapshot", {"cameras": await self._visible(viewer)})
         next_ping = time.monotonic() + PING
         while not stream.closed:
@@ -119,7 +113,7 @@ class Api:
                 await stream.send("ping", {})
                 next_ping = time.monotonic() + PING
 
-    async def _tell(self, stream: "_EventStream", changed: list[CameraKey]) -> None:
+    async def _tell(self, stream: EventStream[CameraKey], changed: list[CameraKey]) -> None:
         # Taken after the change: a camera just live again must not come with the age of its last frame before.
         ages = await self._ages(max_age=0.0)
         for key in changed:
@@ -139,45 +133,6 @@ class Api:
             return {}
         passed = self._stats.age()
         return {s.stream: None if s.last_frame_age is None else s.last_frame_age + passed for s in stats.streams}
-
-
-class _EventStream:
-    """One reader. It owes him the cameras that changed, not the changes: however slow he is, no more than one entry a
-    camera waits for him, and the engine never waits."""
-
-    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
-        self._request = request
-        self._response = response
-        self._owed: dict[CameraKey, None] = {}
-        self._wake = asyncio.Event()
-        self.closed = False
-
-    def touch(self, key: CameraKey) -> None:
-        self._owed[key] = None
-        self._wake.set()
-
-    def close(self) -> None:
-        self.closed = True
-        self._wake.set()
-
-    def abort(self) -> None:
-        if self._request.transport is not None:
-            self._request.transport.abort()
-
-    async def changed(self, timeout: float) -> list[CameraKey]:  # noqa: ASYNC109 - returns, rather than raises, then
-        """The cameras that changed since the last call; waits for the first of them."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._wake.wait()
-        except TimeoutError:
-            return []
-        self._wake.clear()
-        owed, self._owed = list(self._owed), {}
-        return owed
-
-    async def send(self, event: str, data: dict[str, Any]) -> None:
-        async with asyncio.timeout(WRITE_TIMEOUT):
-            await self._response.write(f"event: {event}\ndata: {json.dumps(data)}\n\n".encode())
 
 
 def camera_json(view: View, last_frame_age: float | None) -> dict[str, Any]:
