@@ -24,17 +24,19 @@ from pancar_relay.viewer.rights import Viewer
 from pancar_relay.viewer.sessions import COUNTER_OFFER_SECONDS, CounterOffer, Session, Sessions
 
 Held = TypeVar("Held", Session, CounterOffer)
+# A right, told from others of the same person by its end, and the address that it is used from.
+_Who = tuple[str, float, str | None]
 
 VIEWER = web.RequestKey("viewer", Viewer)
 SDP = "application/sdp"
 ACCEPT_POST = {"Accept-Post": SDP}
 ACCEPT_PATCH = {"Accept-Patch": f"{SDP}, {sdpfrag.MEDIA_TYPE}"}
 NOT_LIVE_RETRY_AFTER = 2
-# Of one right from one address: so many at once, as when the walls of a centre reload, and then so many a second, a
-# quarter of what a relay can take, so that it is left to others.
-JOINS = (600.0, 75.0)
+# Joins of one right from one address: as many at once as a relay has viewers by default, for the walls of a centre come
+# back together, and then so many a second, which leaves most of a relay's time to others.
+JOINS = (1000.0, 100.0)
 # Likewise of requests to sessions; each join may come with a few.
-REQUESTS = (1800.0, 225.0)
+REQUESTS = (3000.0, 300.0)
 
 
 class Whep:
@@ -42,8 +44,8 @@ class Whep:
         self._cameras = cameras
         self._sessions = sessions
         self._ice_servers = ice_servers
-        self._joins: Attempts[tuple[Viewer, str]] = Attempts(*JOINS)
-        self._requests: Attempts[tuple[Viewer, str]] = Attempts(*REQUESTS)
+        self._joins: Attempts[_Who] = Attempts(*JOINS)
+        self._requests: Attempts[_Who] = Attempts(*REQUESTS)
 
     def routes(self) -> list[web.RouteDef]:
         endpoint, resource = r"/whep/{namespace}/{camera}", r"/whep/sessions/{session}"
@@ -186,8 +188,9 @@ def _own(held: Held | None, request: web.Request) -> Held | None:
     return held if held is not None and held.viewer.subject == request[VIEWER].subject else None
 
 
-def _limit(attempts: Attempts[tuple[Viewer, str]], request: web.Request) -> None:
-    who, now = (request[VIEWER], request.remote or ""), time.monotonic()
+def _limit(attempts: Attempts[_Who], request: web.Request) -> None:
+    viewer, now = request[VIEWER], time.monotonic()
+    who = (viewer.subject, viewer.expires, request.remote)
     wait = attempts.retry_after(who, now)
     if wait is not None:
         raise HttpError(429, "Too many requests with this right from this address.", headers=retry_after(wait))
