@@ -19,7 +19,7 @@ import structlog
 from aiohttp import web
 from pancar_proto import logs
 
-from pancar_relay._engine import DtlsReceived, Engine, ViewerEnded
+from pancar_relay._engine import DtlsReceived, Engine, Strained, Switched, ViewerEnded
 from pancar_relay.control import Control, Facts, Identity
 from pancar_relay.desired import Desired, MediaAddresses
 from pancar_relay.drain import Drain
@@ -34,9 +34,11 @@ from pancar_relay.listener import Listener
 from pancar_relay.metrics import Metrics
 from pancar_relay.settings import Address, Settings, host_addresses
 from pancar_relay.stats import Stats
+from pancar_relay.viewer.layers import Layers
 from pancar_relay.viewer.rights import Rights
 from pancar_relay.viewer.sessions import Sessions
 from pancar_relay.viewer.whep import Whep
+from pancar_relay.viewer.whep_layers import WhepLayers
 from pancar_relay.wall.api import Api
 from pancar_relay.wall.pages import Pages
 from pancar_relay.web import Web
@@ -64,7 +66,8 @@ class Relay:
         self._cameras = Cameras(engine)
         self._bitrates = Bitrates()
         self._rights = Rights()
-        self._sessions = Sessions(engine, self._rights, self._media, settings.capacity.viewers)
+        layers = Layers(engine, self._cameras)
+        self._sessions = Sessions(engine, self._rights, self._media, settings.capacity.viewers, layers)
         self._health = Health(engine)
         self._kept = Kept(settings.state_dir, settings.relay_uid) if settings.state_dir else None
         self._https, self._enrolment = self._certified()
@@ -73,8 +76,10 @@ class Relay:
         metrics = Metrics(self._cameras, self._sessions, self._stats, self._attached)
         self._api = Api(self._cameras, self._rights, self._stats, self._link_used)
         pages = Pages()
+        whep = Whep(self._cameras, self._sessions, layers, settings.ice_servers)
+        whep_layers = WhepLayers(self._cameras, self._sessions, layers, self._rights, whep.limited_session)
         self._web = Web(self._rights, self._health, metrics, pages, settings.cors).application(
-            Whep(self._cameras, self._sessions, settings.ice_servers), self._api
+            (whep, whep_layers, self._api)
         )
 
     def stop(self) -> None:
@@ -222,7 +227,7 @@ class Relay:
     def _on_engine(self) -> None:
         for event in self._engine.events():
             try:
-                if isinstance(event, DtlsReceived | ViewerEnded):
+                if isinstance(event, DtlsReceived | ViewerEnded | Switched | Strained):
                     self._sessions.on_event(event)
                 else:
                     self._cameras.on_event(event)

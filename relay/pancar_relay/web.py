@@ -6,7 +6,8 @@ headers. `__main__` makes and serves it.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
 
 import structlog
 from aiohttp import web
@@ -19,8 +20,8 @@ from pancar_relay.problems import HttpError, retry_after
 from pancar_relay.viewer.attempts import Attempts
 from pancar_relay.viewer.negotiate import OFFER_LIMIT
 from pancar_relay.viewer.rights import METRICS, Rights, Viewer
-from pancar_relay.viewer.whep import VIEWER, Whep
-from pancar_relay.wall.api import COOKIE, Api
+from pancar_relay.viewer.whep import VIEWER
+from pancar_relay.wall.api import COOKIE
 from pancar_relay.wall.pages import Pages, content_security_policy
 
 log = structlog.get_logger()
@@ -50,6 +51,12 @@ HEADERS = {
 }
 
 
+class Routed(Protocol):
+    """A part that has routes to be mounted."""
+
+    def routes(self) -> list[web.RouteDef]: ...
+
+
 class Web:
     def __init__(self, rights: Rights, health: Health, metrics: Metrics, pages: Pages, cors: Cors) -> None:
         self._rights = rights
@@ -59,12 +66,11 @@ class Web:
         self._metrics = metrics
         self._pages = pages
 
-    def application(self, whep: Whep, api: Api) -> web.Application:
+    def application(self, parts: Iterable[Routed]) -> web.Application:
         app = web.Application(middlewares=[self._problems, self._authenticate, _received], client_max_size=OFFER_LIMIT)
         app.add_routes(
             [
-                *whep.routes(),
-                *api.routes(),
+                *(route for part in parts for route in part.routes()),
                 *self._pages.routes(),
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),

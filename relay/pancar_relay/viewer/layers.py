@@ -1,8 +1,7 @@
 """Which of its camera's streams each session is sent: the main one, or the sub, for small pictures and thin networks.
 
-`whep_layers` brings what viewers choose, `__main__` the engine's events, the cameras' changes and a tick a second;
-`sessions` tells of those that end. Only sessions that were ever anywhere but on the main stream by nobody's choice are
-known here. Runs in the event loop's thread alone.
+`whep_layers` brings what viewers choose, `sessions` the engine's events, a tick a second, and the end. Only sessions
+that were anywhere but on the main stream, or have chosen, are known here. Runs in the event loop's thread alone.
 """
 
 import time
@@ -41,7 +40,8 @@ class _Layered:
     rest_until: float = 0.0
     tried: float = -SOON
     rest: float = FIRST_REST
-    # Lets the sub go.
+    # Whether the sub is held for it, and what lets it go.
+    holds_sub: bool = False
     release: Callable[[], None] | None = None
 
     def wants(self, now: float) -> Encoding:
@@ -49,22 +49,24 @@ class _Layered:
 
 
 class Layers:
-    """`changed` is called with the engine's viewer id of each session that is sent another stream from now on."""
+    """What each session is sent, by the engine's viewer id."""
 
-    def __init__(self, engine: Engine, cameras: Cameras, changed: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, engine: Engine, cameras: Cameras) -> None:
         self._engine = engine
         self._cameras = cameras
-        self._changed = changed
+        self._listeners: list[Callable[[int], None]] = []
         self._layered: dict[int, _Layered] = {}
         self._by_camera: dict[CameraKey, set[int]] = {}
+        cameras.listen(self._on_camera)
+
+    def listen(self, listener: Callable[[int], None]) -> Callable[[], None]:
+        """Calls `listener` with each viewer who is sent another stream, until the returned function is called."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def sent(self, viewer: int) -> Encoding:
         layered = self._layered.get(viewer)
         return Encoding.MAIN if layered is None else layered.sent
-
-    def chosen(self, viewer: int) -> Encoding | None:
-        layered = self._layered.get(viewer)
-        return None if layered is None else layered.chosen
 
     def choose(self, viewer: int, camera: CameraKey, encoding: Encoding | None) -> None:
         """The viewer wants that stream of the camera's, where it is to be had; None leaves it to his network."""
@@ -80,12 +82,6 @@ class Layers:
                 self._arrived(self._of(event.viewer, camera), event.stream, now)
             case Strained(strained=True):
                 self._spare(self._of(event.viewer, camera), now)
-
-    def on_camera(self, camera: CameraKey) -> None:
-        """Something changed about the camera: its sub may have begun to bring pictures, or have ceased to."""
-        now = time.monotonic()
-        for viewer in self._by_camera.get(camera, ()):
-            self._decide(self._layered[viewer], now)
 
     def tick(self, now: float) -> None:
         """Tries the main stream with those who have rested from it; `now` is monotonic seconds."""
@@ -105,6 +101,12 @@ class Layers:
         if not viewers:
             del self._by_camera[layered.camera]
 
+    def _on_camera(self, camera: CameraKey) -> None:
+        """Its sub may have begun to bring pictures, or have ceased to."""
+        now = time.monotonic()
+        for viewer in tuple(self._by_camera.get(camera, ())):
+            self._decide(self._layered[viewer], now)
+
     def _of(self, viewer: int, camera: CameraKey) -> _Layered:
         layered = self._layered.get(viewer)
         if layered is None:
@@ -119,7 +121,8 @@ class Layers:
         if layered.sent is Encoding.MAIN:
             layered.tried = now
         self._decide(layered, now)
-        self._changed(layered.viewer)
+        for listener in list(self._listeners):
+            listener(layered.viewer)
 
     def _spare(self, layered: _Layered, now: float) -> None:
         view = self._cameras.view(layered.camera)
@@ -136,17 +139,18 @@ class Layers:
         if view is None:
             return
         wanted = layered.wants(now)
-        if wanted is Encoding.SUB and layered.release is None:
+        if wanted is Encoding.SUB and not layered.holds_sub:
+            # First, for it may change the camera, and be told of that before it returns.
+            layered.holds_sub = True
             layered.release = self._cameras.need_sub(layered.camera)
-            # That may have changed it.
             view = self._cameras.view(layered.camera) or view
         stream = _stream(view, wanted)
         if stream is not None and stream != layered.asked:
             layered.asked = stream
             self._engine.switch(layered.viewer, stream)
         if wanted is Encoding.MAIN and layered.sent is Encoding.MAIN and layered.release is not None:
-            layered.release()
-            layered.release = None
+            release, layered.release, layered.holds_sub = layered.release, None, False
+            release()
 
 
 def _stream(view: View, wanted: Encoding) -> int | None:

@@ -16,11 +16,12 @@ import structlog
 from aiortc import RTCDtlsFingerprint
 from structlog.typing import FilteringBoundLogger
 
-from pancar_relay._engine import DtlsReceived, Engine, Video, ViewerEnded
+from pancar_relay._engine import DtlsReceived, Engine, Strained, Switched, Video, ViewerEnded
 from pancar_relay.desired import CameraKey, MediaAddresses
 from pancar_relay.errors import JoinRefusedError
 from pancar_relay.ingest.cameras import View
 from pancar_relay.viewer.dtls import Certificate, Handshake, HandshakeError, Keys
+from pancar_relay.viewer.layers import Layers
 from pancar_relay.viewer.negotiate import (
     Codec,
     Local,
@@ -100,8 +101,9 @@ class _Join:
 class Sessions:
     """All sessions, by id and by the engine's viewer id."""
 
-    def __init__(self, engine: Engine, rights: Rights, media: MediaAddresses, capacity: int) -> None:
+    def __init__(self, engine: Engine, rights: Rights, media: MediaAddresses, capacity: int, layers: Layers) -> None:
         self._engine = engine
+        self._layers = layers
         self._rights = rights
         self._media = media
         self._capacity = capacity
@@ -238,13 +240,15 @@ class Sessions:
             self._engine.remove_viewer(session.engine_id)
             self._forget(session, reason)
 
-    def on_event(self, event: DtlsReceived | ViewerEnded) -> None:
+    def on_event(self, event: DtlsReceived | ViewerEnded | Switched | Strained) -> None:
         session = self._by_engine_id.get(event.viewer)
         if session is None:
             return
         match event:
             case ViewerEnded():
                 self._forget(session, event.reason)
+            case Switched() | Strained():
+                self._layers.on_event(event, session.camera)
             case DtlsReceived() if join := self._joins.get(event.viewer):
                 self._handshake(join, event.datagram)
 
@@ -259,6 +263,7 @@ class Sessions:
                 self.leave(session, "RightEnded")
         for counter in [counter for counter in self._counter_offers.values() if counter.expires <= now]:
             del self._counter_offers[counter.id]
+        self._layers.tick(now)
         for join in list(self._joins.values()):
             if now - join.session.since > HANDSHAKE_TIMEOUT:
                 self.leave(join.session, "HandshakeTimeout")
@@ -323,6 +328,7 @@ class Sessions:
     def _forget(self, session: Session, reason: str) -> None:
         del self._by_id[session.id]
         del self._by_engine_id[session.engine_id]
+        self._layers.forget(session.engine_id)
         join = self._joins.pop(session.engine_id, None)
         if join is not None:
             self.outcomes["failed"] += 1

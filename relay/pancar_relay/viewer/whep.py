@@ -19,9 +19,11 @@ from pancar_relay.problems import HttpError, retry_after
 from pancar_relay.viewer import sdpfrag
 from pancar_relay.viewer.attempts import Attempts
 from pancar_relay.viewer.iceservers import IceServers
+from pancar_relay.viewer.layers import Layers
 from pancar_relay.viewer.negotiate import OFFER_LIMIT
 from pancar_relay.viewer.rights import Viewer
 from pancar_relay.viewer.sessions import COUNTER_OFFER_SECONDS, CounterOffer, Session, Sessions
+from pancar_relay.viewer.whep_layers import chosen_in, links
 
 Held = TypeVar("Held", Session, CounterOffer)
 # A right, told from others of the same person by its end, and the address that it is used from.
@@ -40,8 +42,9 @@ REQUESTS = (3000.0, 300.0)
 
 
 class Whep:
-    def __init__(self, cameras: Cameras, sessions: Sessions, ice_servers: IceServers) -> None:
+    def __init__(self, cameras: Cameras, sessions: Sessions, layers: Layers, ice_servers: IceServers) -> None:
         self._cameras = cameras
+        self._layers = layers
         self._sessions = sessions
         self._ice_servers = ice_servers
         self._joins: Attempts[_Who] = Attempts(*JOINS)
@@ -66,6 +69,7 @@ class Whep:
         view = self._watchable(viewer, CameraKey(request.match_info["namespace"], request.match_info["camera"]))
         if request.content_type != SDP:
             raise HttpError(415, f"The offer must come as {SDP}.", headers=ACCEPT_POST)
+        encoding = chosen_in(request.query.get("encodingId"))
         offer = await _body(request)
         try:
             session, answer = self._sessions.join(viewer, view, offer)
@@ -75,8 +79,13 @@ class Whep:
             raise HttpError(400, _sentence(error)) from error
         except JoinRefusedError as error:
             raise _refused(error) from error
-        headers = {"Content-Type": SDP, "Location": f"/whep/sessions/{session.id}", "ETag": session.etag}
-        return web.Response(status=201, body=answer.encode(), headers=self._linked(headers, viewer))
+        if encoding is not None:
+            self._layers.choose(session.engine_id, session.camera, encoding)
+        location = f"/whep/sessions/{session.id}"
+        headers = self._linked({"Content-Type": SDP, "Location": location, "ETag": session.etag}, viewer)
+        for link in links(location, view):
+            headers.add("Link", link)
+        return web.Response(status=201, body=answer.encode(), headers=headers)
 
     def _counter_offer(self, viewer: Viewer, view: View) -> web.Response:
         try:
@@ -175,6 +184,11 @@ class Whep:
         for link in self._ice_servers.links(viewer, time.time()):
             linked.add("Link", link)
         return linked
+
+    def limited_session(self, request: web.Request) -> Session:
+        """The session that a request is about; raises HttpError where it is not the viewer's, or he asks too often."""
+        _limit(self._requests, request)
+        return self._own_session(request)
 
     def _own_session(self, request: web.Request) -> Session:
         session = _own(self._sessions.get(request.match_info["session"]), request)

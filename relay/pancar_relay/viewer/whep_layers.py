@@ -4,7 +4,6 @@ documents of their own): which of a camera's streams a session is sent, chosen a
 `web` mounts these routes beside those of `whep`, which names them in the Link headers of an answer.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +22,7 @@ from pancar_relay.viewer.sessions import Session, Sessions
 LAYER, EVENTS = "urn:ietf:params:whep:ext:core:layer", "urn:ietf:params:whep:ext:core:server-sent-events"
 KINDS = ("active", "inactive", "layers")
 STREAMS_LIMIT = 512
-# Seconds; the first so that whoever is gone is noticed.
+# Seconds: who is gone is noticed so, and whose right or session has ended.
 PING = 15.0
 WATCH = 1.0
 BUSY_RETRY_AFTER = 30
@@ -64,6 +63,7 @@ class WhepLayers:
         self._rights = rights
         self._own_session = own_session
         self._streams: dict[int, set[EventStream[str]]] = {}
+        layers.listen(self._changed)
 
     def routes(self) -> list[web.RouteDef]:
         session = r"/whep/sessions/{session}"
@@ -74,8 +74,7 @@ class WhepLayers:
             web.get(f"{session}/events", self._events, allow_head=False),
         ]
 
-    def changed(self, viewer: int) -> None:
-        """The session of that engine's id is sent another stream."""
+    def _changed(self, viewer: int) -> None:
         for stream in self._streams.get(viewer, ()):
             stream.touch("layers")
 
@@ -110,7 +109,8 @@ class WhepLayers:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         session = self._own_session(request)
         if sum(map(len, self._streams.values())) >= STREAMS_LIMIT:
-            raise HttpError(503, "Too many sessions are listened to at this relay.", headers=retry_after(BUSY_RETRY_AFTER))
+            detail = "Too many sessions are listened to at this relay."
+            raise HttpError(503, detail, headers=retry_after(BUSY_RETRY_AFTER))
         kinds = set(request.query.get("events", ",".join(KINDS)).split(","))
         stream: EventStream[str] = await EventStream.open(request)
         self._streams.setdefault(session.engine_id, set()).add(stream)
@@ -162,7 +162,8 @@ def _layers(view: View, sent: Encoding) -> dict[str, Any]:
     """As the document has it: what is sent, what is not, and what may be chosen."""
     videos = {Encoding.MAIN: view.video, Encoding.SUB: view.sub.video if view.sub else None}
     there = [Encoding.MAIN, *([Encoding.SUB] if view.has_sub else [])]
-    active, inactive = [], []
+    active: list[dict[str, Any]] = []
+    inactive: list[dict[str, Any]] = []
     for encoding in there:
         video = videos[encoding]
         size = {} if video is None else {"width": video.width, "height": video.height}

@@ -147,6 +147,7 @@ def camera_json(view: View, last_frame_age: float | None) -> dict[str, Any]:
         "reason": view.reason,
         "message": view.message,
         "since": rfc3339(view.since),
+        "hasSub": view.has_sub,
         "lastFrameAge": None if last_frame_age is None else round(last_frame_age, 3),
         "video": None
         if video is None

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from pancar_relay._engine import DtlsReceived, Engine, ViewerEnded
+from pancar_relay._engine import Engine, PullEnded, PullStarted, VideoChanged
 from pancar_relay.desired import Assignment, CameraKey, Source
 from pancar_relay.ingest.cameras import LINGER, Cameras, View
 from pancar_relay.ingest.pulls import State
@@ -25,7 +25,7 @@ async def ingesting() -> AsyncIterator[Cameras]:
 
     def events() -> None:
         for event in engine.events():
-            if not isinstance(event, DtlsReceived | ViewerEnded):
+            if isinstance(event, PullStarted | VideoChanged | PullEnded):
                 cameras.on_event(event)
 
     loop = asyncio.get_running_loop()

@@ -7,7 +7,8 @@ import pytest
 from pancar_relay._engine import Engine
 from pancar_relay.desired import CameraKey, MediaAddresses
 from pancar_relay.errors import JoinRefusedError
-from pancar_relay.ingest.cameras import View
+from pancar_relay.ingest.cameras import Cameras, View
+from pancar_relay.viewer.layers import Layers
 from pancar_relay.viewer.negotiate import Local, counter_offer, read_counter_answer
 from pancar_relay.viewer.rights import Rights, Viewer
 from pancar_relay.viewer.sessions import COUNTER_OFFER_SECONDS, PENDING_LIMIT, Sessions
@@ -41,7 +42,8 @@ def test_the_viewer_chooses() -> None:
 @pytest.fixture
 def sessions() -> Sessions:
     engine = Engine("127.0.0.1", 0)
-    return Sessions(engine, Rights(), MediaAddresses((("127.0.0.1", 40000),)), capacity=10)
+    media = MediaAddresses((("127.0.0.1", 40000),))
+    return Sessions(engine, Rights(), media, capacity=10, layers=Layers(engine, Cameras(engine)))
 
 
 def test_it_runs_out(sessions: Sessions) -> None:

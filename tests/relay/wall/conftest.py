@@ -12,7 +12,7 @@ from rigs.chromium import CHROMIUM, FLAGS
 
 # Names that lead nowhere (RFC 6761): the browser asks no network for them.
 ORIGIN = "http://wall.test"
-MODULES = ["backoff", "frames", "iceservers", "joins", "layout", "verdict", "words"]
+MODULES = ["backoff", "frames", "iceservers", "joins", "layers", "layout", "verdict", "words"]
 LOAD = """async ([names, argument]) => {
     const loaded = await Promise.all(names.map((name) => import(`/wall/${name}.js`)));
     const modules = Object.fromEntries(names.map((name, index) => [name, loaded[index]]));

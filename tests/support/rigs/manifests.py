@@ -9,10 +9,14 @@ from rigs.camera import Camera
 Document = dict[str, Any]
 
 
-def camera(name: str, source: Camera | str, *, secret: str | None = None, **spec: Any) -> Document:
+def camera(
+    name: str, source: Camera | str, *, sub: Camera | None = None, secret: str | None = None, **spec: Any
+) -> Document:
     """A Camera in namespace default; `spec` adds to or replaces its other fields."""
     url = source if isinstance(source, str) else source.url
     pulled: Document = {"main": {"url": url}}
+    if sub is not None:
+        pulled["sub"] = {"url": sub.url}
     if secret is not None:
         pulled["credentialsRef"] = {"name": secret}
     return {

@@ -59,6 +59,8 @@ class Viewer:
         self.unread = 0
         self.seen: list[tuple[float, picture.Seen]] = []
         self.answer = ""
+        # Values of the answer's Link headers.
+        self.links: list[str] = []
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         self._task = asyncio.create_task(self._watch(track))
@@ -89,7 +91,17 @@ class Viewer:
             if response.status != 201:
                 raise WhepError(response.status, self.answer)
             self._session = response.headers["Location"]
+            self.links = response.headers.getall("Link", [])
         await self._peer.setRemoteDescription(RTCSessionDescription(self.answer, "answer"))
+
+    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, str]:
+        """A request about the session; its path is below the session's. Returns status and body."""
+        address = f"{self._base}{self._session}{path}"
+        async with (
+            aiohttp.ClientSession() as http,
+            http.request(method, address, json=body, headers=self._headers, ssl=self._tls) as response,
+        ):
+            return response.status, await response.text()
 
     @property
     def ended(self) -> bool:

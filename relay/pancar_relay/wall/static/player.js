@@ -8,6 +8,7 @@ import { Backoff } from "./backoff.js";
 import { FrameClock } from "./frames.js";
 import { icon, show } from "./icons.js";
 import { JoinQueue } from "./joins.js";
+import { encodingFor } from "./layers.js";
 import { verdict } from "./verdict.js";
 import { JoinError, Session } from "./whep.js";
 import { BRIEF, ENDED, LABEL, MEANING, NO_CAMERA, NO_RELAY, duration, moment } from "./words.js";
@@ -60,6 +61,7 @@ export class PancarPlayer extends HTMLElement {
   #backoff = new Backoff({ first: 400, longest: 15_000 });
   #parts = null;
   #shown = {};
+  #encoding = "main";
 
   connectedCallback() {
     if (!this.#parts) this.#build();
@@ -140,6 +142,7 @@ export class PancarPlayer extends HTMLElement {
     if (!this.#parts) return;
     const now = performance.now();
     this.#pollStats(now);
+    this.#fitEncoding();
     const state = verdict({
       denied: this.#denied || this.#forbidden,
       info: this.#info,
@@ -153,6 +156,13 @@ export class PancarPlayer extends HTMLElement {
     }
     this.#keepJoined(state, now);
     this.#show(state);
+  }
+
+  // The stream that the tile's size asks for.
+  #fitEncoding() {
+    const height = this.clientHeight * devicePixelRatio;
+    this.#encoding = encodingFor({ height, info: this.#info, before: this.#encoding });
+    if (this.#session?.connected) this.#session.choose(this.#encoding);
   }
 
   #keepJoined(state, now) {
@@ -196,7 +206,7 @@ export class PancarPlayer extends HTMLElement {
       if (session === this.#session) this.#fail();
     });
     try {
-      await session.join(this.camera);
+      await session.join(this.camera, this.#encoding);
       if (session === this.#session) this.#refusal = null;
     } catch (error) {
       if (session === this.#session) this.#refused(error instanceof JoinError ? error : new JoinError(0));

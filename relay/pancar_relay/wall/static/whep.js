@@ -1,4 +1,5 @@
-// One WHEP session (draft-ietf-wish-whep-04): offer, answer, and the end of it. Used by player.js.
+// One WHEP session (draft-ietf-wish-whep-04): offer, answer, which of the camera's streams it is sent, and the end of
+// it. Used by player.js.
 
 import { retryAfter } from "./backoff.js";
 import { iceServers } from "./iceservers.js";
@@ -24,6 +25,8 @@ export class JoinError extends Error {
 export class Session extends EventTarget {
   #peer;
   #location = null;
+  #layer = null;
+  #encoding = null;
   #ended = false;
 
   constructor() {
@@ -40,17 +43,20 @@ export class Session extends EventTarget {
     this.#peer.addEventListener("connectionstatechange", () => this.#follow(this.#peer.connectionState, "connection"));
   }
 
-  /** Joins the camera ("namespace/name"). Rejects with JoinError. */
-  async join(camera) {
+  /** Joins the camera ("namespace/name"), to be sent its "main" or its "sub". Rejects with JoinError. */
+  async join(camera, encoding) {
+    this.#encoding = encoding;
     const transceiver = this.#peer.addTransceiver("video", { direction: "recvonly" });
     preferSupported(transceiver);
     const offer = await this.#peer.createOffer();
     // What begins to gather does not look at servers that it learns of later (RFC 9725, 4.6).
     if (!namesServers) await this.#peer.setLocalDescription(offer);
     // The relay is ICE-lite and learns our addresses from our checks: there is no candidate to wait for.
-    const response = await post(camera, offer.sdp);
+    const response = await post(camera, encoding, offer.sdp);
     if (response.status !== 201) throw await refusal(response);
     this.#location = new URL(response.headers.get("Location") ?? "", response.url).href;
+    const layer = layerOf(response.headers.get("Link"));
+    this.#layer = layer && new URL(layer, response.url).href;
     const sdp = await response.text();
     if (this.#ended) {
       this.#forget();
@@ -63,6 +69,17 @@ export class Session extends EventTarget {
       await this.#peer.setLocalDescription(offer);
     }
     await this.#peer.setRemoteDescription({ type: "answer", sdp });
+  }
+
+  /** Asks for the camera's "main" or "sub" from now on, where it has both. */
+  choose(encoding) {
+    if (encoding === this.#encoding || !this.#layer || this.#ended) return;
+    this.#encoding = encoding;
+    const headers = { "Content-Type": "application/json" };
+    fetch(this.#layer, { method: "POST", headers, body: JSON.stringify({ encodingId: encoding }) }).catch(() => {
+      // Asked again at the next change, if not before.
+      this.#encoding = null;
+    });
   }
 
   /** Frames decoded since the session began, or null where the browser does not tell. */
@@ -99,6 +116,11 @@ export class Session extends EventTarget {
   }
 }
 
+// The address that layers are chosen at, of the Link header's values.
+function layerOf(links) {
+  return /<([^>]*)>; rel="urn:ietf:params:whep:ext:core:layer"/.exec(links ?? "")?.[1] ?? null;
+}
+
 function preferSupported(transceiver) {
   const codecs = globalThis.RTCRtpReceiver?.getCapabilities?.("video")?.codecs ?? [];
   const wanted = codecs.filter((codec) => CODECS.has(codec.mimeType.toLowerCase()));
@@ -106,10 +128,10 @@ function preferSupported(transceiver) {
 }
 
 // Not aborted when the tile loses interest: an answer that nobody reads would leave a session behind at the relay.
-async function post(camera, sdp) {
+async function post(camera, encoding, sdp) {
   const path = camera.split("/").map(encodeURIComponent).join("/");
   try {
-    return await fetch(`/whep/${path}`, {
+    return await fetch(`/whep/${path}?encodingId=${encoding}`, {
       method: "POST",
       headers: { "Content-Type": "application/sdp", Accept: "application/sdp, application/problem+json" },
       body: sdp,
