@@ -337,7 +337,7 @@ def command(
         str, typer.Option(help="Address and port of the wall; port 0 takes any free one. HTTPS beyond loopback.")
     ] = "127.0.0.1:8080",
     media_listen: Annotated[
-        str | None, typer.Option(help="Address and UDP port of the pictures; by default the wall's address, any port.")
+        str | None, typer.Option(help="Address and port of the pictures, UDP and TCP; by default the wall's, any port.")
     ] = None,
     media_address: Annotated[
         list[str] | None,

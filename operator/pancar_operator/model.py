@@ -327,7 +327,7 @@ class Media:
     exposure: Annotated[
         Exposure,
         Field(
-            description="What the one UDP port of a relay is exposed by: the pod's own address, a port or the whole "
+            description="What the media port of a relay is exposed by, UDP and TCP: the pod's own address, a port or the whole "
             "network of its node, or a Service for each pod. HostPort and HostNetwork need a namespace whose pods may "
             "be privileged."
         ),

@@ -8,6 +8,7 @@ import asyncio
 import datetime
 import gc
 import os
+import resource
 import signal
 import sys
 import time
@@ -49,6 +50,7 @@ TICK = 1.0
 # What a connection kept open costs (about 30 KiB) is worth a wall's next requests, not an hour of nothing.
 KEEPALIVE = 15.0
 SHUTDOWN_TIMEOUT = 2.0
+DESCRIPTORS = 65_536
 
 
 class Relay:
@@ -278,6 +280,14 @@ def _call_itself(name: str) -> None:
     Path("/proc/self/comm").write_text(name)
 
 
+def _take_descriptors() -> None:
+    """Viewers over TCP take one each, and shells give a process no more than 1,024 unless it asks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
@@ -287,6 +297,7 @@ def main() -> int:
     if settings.standby and not _started():
         return 0
     _call_itself("pancar-relay")
+    _take_descriptors()
     logs.configure(settings.log_format)
     structlog.contextvars.bind_contextvars(relay=settings.relay_name)
     try:
