@@ -112,12 +112,13 @@ def _steady(frames: list[list[int]], cameras: Cameras) -> list[list[int]]:
 
 
 async def join_all(http: aiohttp.ClientSession, viewers: Sequence[LightViewer]) -> None:
-    """Joins them, a few at a time."""
+    """Joins them, a few at a time. What they get is left to the kernel from then on."""
     gate = asyncio.Semaphore(_JOINS_AT_ONCE)
 
     async def join(viewer: LightViewer) -> None:
         async with gate:
             await viewer.join(http)
+            viewer.hold()
 
     await asyncio.gather(*(join(viewer) for viewer in viewers))
 

@@ -59,6 +59,8 @@ class Audience:
         self._watchers = [_Watcher(viewer) for viewer in viewers]
         for watcher in self._watchers:
             watcher.viewer.hold()
+            # What came long ago tells nothing.
+            watcher.viewer.held()
 
     async def measure(self, seconds: float) -> Spreads:
         """Raises BenchError where a viewer gets nothing that he can open."""
