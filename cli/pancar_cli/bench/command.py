@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -12,11 +13,20 @@ import typer
 from pancar_cli.bench.figures import BenchError, Figure, medians
 
 NAMES = ("fanout", "start", "join", "ingest", "plan", "impair", "latency")
-Bench = Callable[[float | None], Awaitable[list[Figure]]]
+Bench = Callable[[], Awaitable[list[Figure]]]
 
 
-def _benches(full: bool) -> dict[str, Bench]:
-    """Each takes how long its measurements last, or None for as long as usual."""
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What the command line says of the load; None is as usual, by `full`."""
+
+    full: bool
+    seconds: float | None
+    viewers: list[int] | None
+    cameras: list[int] | None
+
+
+def _benches(load: _Load) -> dict[str, Bench]:
     # Imported here: aiortc's half a second would be paid by every other command too.
     from pancar_cli.bench.fanout import fanout
     from pancar_cli.bench.impair import impair
@@ -26,20 +36,22 @@ def _benches(full: bool) -> dict[str, Bench]:
     from pancar_cli.bench.plan import plan
     from pancar_cli.bench.start import start
 
-    async def joins(seconds: float | None) -> list[Figure]:
-        return await join(joins=200) + await storm(rate=100, seconds=seconds or (20 if full else 8))
-
-    viewers = (50, 100, 200, 1000) if full else (50, 200)
+    full, given = load.full, load.seconds
+    viewers = load.viewers or ([50, 100, 200, 1000] if full else [50, 200])
+    counts = load.cameras or ([1, 20, 100, 200] if full else [1, 20])
     gops_s = (1.0, 2.0, 10.0) if full else (2.0, 10.0)
-    counts = (1, 20, 100, 200) if full else (1, 20)
+
+    async def joins() -> list[Figure]:
+        return await join(joins=200) + await storm(rate=100, seconds=given or (20 if full else 8))
+
     return {
-        "fanout": lambda seconds: fanout(viewers=viewers, seconds=seconds or (15 if full else 10)),
-        "start": lambda _: start(gops_s=gops_s, joins=25 if full else 15),
+        "fanout": lambda: fanout(viewers=viewers, seconds=given or (15 if full else 10)),
+        "start": lambda: start(gops_s=gops_s, joins=25 if full else 15),
         "join": joins,
-        "ingest": lambda seconds: ingest(counts=counts, seconds=seconds or (15 if full else 10)),
-        "plan": lambda _: plan(cameras=10_417, relays=120),
-        "impair": lambda seconds: impair(seconds=seconds or (60 if full else 20)),
-        "latency": lambda seconds: latency(seconds=seconds or (20 if full else 8)),
+        "ingest": lambda: ingest(counts=counts, seconds=given or (15 if full else 10)),
+        "plan": lambda: plan(cameras=10_417, relays=120),
+        "impair": lambda: impair(seconds=given or (60 if full else 20)),
+        "latency": lambda: latency(seconds=given or (20 if full else 8)),
     }
 
 
@@ -53,15 +65,18 @@ def command(
     seconds: Annotated[
         float | None, typer.Option(min=1, help="How long each measurement lasts, where that is a choice.")
     ] = None,
+    viewers: Annotated[list[int] | None, typer.Option(min=1, help="How many viewers `fanout` has. Repeatable.")] = None,
+    cameras: Annotated[list[int] | None, typer.Option(min=1, help="How many cameras `ingest` has. Repeatable.")] = None,
 ) -> None:
     """Measure what this machine carries, on loopback, with synthetic cameras. Takes about five minutes in all."""
     unknown = [name for name in names or () if name not in NAMES]
     if unknown:
         raise typer.BadParameter(f"no bench is called {unknown[0]!r}; there are {', '.join(NAMES)}")
+    load = _Load(full, seconds, viewers, cameras)
     failed = False
     for name in names or NAMES:
         try:
-            figures = asyncio.run(_run(name, full, runs, seconds))
+            figures = asyncio.run(_run(name, load, runs))
         except BenchError as error:
             typer.secho(f"{name}: {error}", err=True, fg=typer.colors.RED)
             failed = True
@@ -72,7 +87,7 @@ def command(
         sys.exit(1)
 
 
-async def _run(name: str, full: bool, runs: int, seconds: float | None) -> list[Figure]:
-    bench = _benches(full)[name]
-    measured = [await bench(seconds) for _ in range(runs)]
+async def _run(name: str, load: _Load, runs: int) -> list[Figure]:
+    bench = _benches(load)[name]
+    measured = [await bench() for _ in range(runs)]
     return measured[0] if runs == 1 else medians(measured)

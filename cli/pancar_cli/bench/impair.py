@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import aiohttp
-import pylibsrtp
 from aiortc.rtcdtlstransport import RTCCertificate
 
 from pancar_cli.bench.fanout import join_all
@@ -24,6 +22,7 @@ from pancar_cli.bench.receiver.receiver import Receiver
 from pancar_cli.bench.rig import Cameras, Rig, rig
 from pancar_cli.bench.spread import Audience
 from pancar_cli.bench.viewer import LightViewer, open_socket
+from pancar_cli.bench.watching import watching
 from pancar_cli.bench.wire.impairment import Impairment
 from pancar_cli.bench.wire.wire import Wire, WireError
 
@@ -107,46 +106,16 @@ async def _watch(http: aiohttp.ClientSession, ready: Rig, wire: Wire, case: Impa
     """The wire is good while he joins. Raises BenchError."""
     good = Impairment(delay=ROUND_TRIP_S / 2)
     await asyncio.to_thread(wire.both, good)
-    viewer = LightViewer(ready.relay, ready.camera(), RTCCertificate.generateCertificate(), wire.socket())
-    packets: asyncio.Queue[tuple[float, bytes, bool]] = asyncio.Queue()
-    try:
-        await viewer.join(
-            http,
-            lambda now, packet: packets.put_nowait((now, packet, False)),
-            lambda now, packet: packets.put_nowait((now, packet, True)),
-        )
-        receiver = Receiver(viewer.formats, random.getrandbits(32), time.monotonic())
-        receiving = asyncio.create_task(_receive(viewer, receiver, packets))
+    async with watching(http, ready.relay, ready.camera(), wire.socket()) as receiver:
         await asyncio.sleep(_SETTLE_S)
         await asyncio.to_thread(wire.both, replace(case, delay=good.delay))
         receiver.count_anew()
         began = time.monotonic()
-        done, _ = await asyncio.wait([receiving], timeout=seconds)
+        await asyncio.sleep(seconds)
         ended = time.monotonic()
         receiver.freezes.ended(ended)
-        for task in done:
-            task.result()
-        receiving.cancel()
         await asyncio.to_thread(_require_idle, wire)
-    finally:
-        await viewer.leave(http)
     return _Watched(receiver, ended - began)
-
-
-async def _receive(viewer: LightViewer, receiver: Receiver, packets: asyncio.Queue[tuple[float, bytes, bool]]) -> None:
-    """Drives the receiver, for ever."""
-    while True:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(receiver.due - time.monotonic()):
-                at, data, control = await packets.get()
-                # What comes twice, SRTP refuses.
-                with contextlib.suppress(pylibsrtp.Error):
-                    if control:
-                        receiver.rtcp(viewer.unprotect_rtcp(data), at)
-                    else:
-                        receiver.rtp(viewer.unprotect(data), at)
-        for compound in receiver.feedback(time.monotonic()):
-            viewer.send_rtcp(compound)
 
 
 def _require_idle(wire: Wire) -> None:
