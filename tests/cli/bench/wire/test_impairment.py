@@ -136,6 +136,12 @@ def test_a_thin_link_keeps_its_rate_and_its_queue() -> None:
     assert 0.07 < max(lateness) <= 0.08 + 1e-9
 
 
+def test_a_link_without_a_queue_takes_what_comes_while_it_is_idle() -> None:
+    direction = Direction(1, Impairment(rate=1e6, queue=0))
+    # A packet takes 8 ms, and one comes every 5 ms.
+    assert numbers(carry(direction, evenly(10, size=1000, apart=0.005))) == [0, 2, 4, 6, 8]
+
+
 def test_some_are_held_back_and_some_come_twice() -> None:
     direction = Direction(3, Impairment(delay=0.02, reorder=0.1, reorder_by=0.005, duplicate=0.1))
     came = numbers(carry(direction, evenly(10_000)))
