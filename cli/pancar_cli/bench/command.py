@@ -45,10 +45,10 @@ def _benches(load: _Load) -> dict[str, Bench]:
         return await join(joins=200) + await storm(rate=100, seconds=given or (20 if full else 8))
 
     return {
-        "fanout": lambda: fanout(viewers=viewers, seconds=given or (15 if full else 10)),
-        "start": lambda: start(gops_s=gops_s, joins=25 if full else 15),
+        "fanout": lambda: fanout(viewers=viewers, seconds=given or (15 if full else 8)),
+        "start": lambda: start(gops_s=gops_s, joins=25 if full else 12),
         "join": joins,
-        "ingest": lambda: ingest(counts=counts, seconds=given or (15 if full else 10)),
+        "ingest": lambda: ingest(counts=counts, seconds=given or (15 if full else 8)),
         "plan": lambda: plan(cameras=10_417, relays=120),
         "impair": lambda: impair(seconds=given or (60 if full else 20)),
         "latency": lambda: latency(seconds=given or (20 if full else 8)),

@@ -21,7 +21,7 @@ from pancar_cli.bench.viewer import LightViewer
 
 _SETTLE_S = 2.0
 _SAMPLE_S = 4.0
-_SPREAD_S = 8.0
+_SPREAD_S = 6.0
 _JOINS_AT_ONCE = 8
 SENT = "pancar_camera_packets_sent_total"
 _DROPPED = "pancar_packets_dropped_total"
