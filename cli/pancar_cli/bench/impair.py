@@ -64,6 +64,7 @@ def _figures(case: Impairment, watched: _Watched, cameras: Cameras) -> list[Figu
         "loss": case.loss,
         "burst": case.burst,
         "rtt_ms": ROUND_TRIP_S * 1e3,
+        "rtx": int(watched.receiver.formats.rtx_payload_type is not None),
         "seconds": round(watched.seconds, 1),
         "mbit_s": cameras.bit_rate / 1e6,
         "fps": cameras.fps,

@@ -47,7 +47,7 @@ class Receiver:
     """
 
     def __init__(self, formats: Formats, sender: int, now: float) -> None:
-        self._formats = formats
+        self.formats = formats
         self._sender = sender
         self._nacks = Nacks()
         self._frames = Frames()
@@ -71,12 +71,12 @@ class Receiver:
 
     def rtp(self, data: bytes, now: float) -> None:
         """Takes an RTP packet, of the media or sent again. Raises ValueError for what is neither."""
-        packet = rtp.parse(data, self._formats.playout_delay_id)
-        again = packet.payload_type == self._formats.rtx_payload_type
-        media = rtp.unwrap_rtx(packet, self._formats.payload_type) if again else packet
+        packet = rtp.parse(data, self.formats.playout_delay_id)
+        again = packet.payload_type == self.formats.rtx_payload_type
+        media = rtp.unwrap_rtx(packet, self.formats.payload_type) if again else packet
         if media is None:
             return
-        if media.payload_type != self._formats.payload_type:
+        if media.payload_type != self.formats.payload_type:
             raise ValueError(f"a packet of payload type {media.payload_type}, which was not negotiated")
         number = self._reception.received(media, again, now)
         self.counts.packets += 1
@@ -109,11 +109,11 @@ class Receiver:
         parts = []
         if asked:
             self.counts.asked += len(asked)
-            parts.append(rtp.nack(self._sender, self._formats.ssrc, asked))
+            parts.append(rtp.nack(self._sender, self.formats.ssrc, asked))
         if self._key_wanted:
             self._key_wanted = False
             self.counts.keys_asked += 1
-            parts.append(rtp.pli(self._sender, self._formats.ssrc))
+            parts.append(rtp.pli(self._sender, self.formats.ssrc))
         if report is None and not parts:
             return []
         return [b"".join([report or rtp.receiver_report(self._sender, None), *parts])]
