@@ -86,6 +86,7 @@ async fn begin(request: &Request, group: Arc<SessionGroup>) -> Result<Pull, Fail
         stall_timeout: request.stall_timeout,
         next_report,
         alarm: Box::pin(sleep_until(next_report.min(deadline).into())),
+        armed: false,
     })
 }
 
@@ -175,6 +176,7 @@ struct Pull {
     next_report: Instant,
     /// Set anew when it fires, or when something is due before: not with every picture.
     alarm: Pin<Box<Sleep>>,
+    armed: bool,
 }
 
 impl Pull {
@@ -201,6 +203,10 @@ impl Pull {
         if deadline.is_some_and(|deadline| self.alarm.deadline() > deadline.into()) {
             self.arm(now);
         }
+        // Once polled, it wakes this task whatever else did before.
+        if self.armed && self.alarm.deadline() > now.into() {
+            return Poll::Pending;
+        }
         while self.alarm.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             if let Err(failure) = self.due(now, out) {
@@ -208,6 +214,7 @@ impl Pull {
             }
             self.arm(now);
         }
+        self.armed = true;
         Poll::Pending
     }
 
@@ -239,5 +246,6 @@ impl Pull {
         let next = self.patience().min(self.next_report);
         let next = self.intake.deadline().map_or(next, |gap| next.min(gap));
         self.alarm.as_mut().reset(next.max(now).into());
+        self.armed = false;
     }
 }

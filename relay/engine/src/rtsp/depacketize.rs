@@ -11,6 +11,7 @@ use crate::h264::{self, nal_type};
 /// An access unit beyond this, in bytes or NAL units, is dropped as damaged.
 const MAX_BYTES: usize = 4 << 20;
 const MAX_NALS: usize = 4096;
+const KEPT: usize = 32 << 10;
 
 /// One access unit.
 #[derive(Clone, Copy)]
@@ -261,9 +262,11 @@ impl Depacketizer {
 }
 
 impl Open {
-    /// Empty again, with its room kept.
+    /// Empty again, with room for an ordinary picture kept: what a key frame takes beyond it is not held for each
+    /// camera.
     fn clear(&mut self) {
         self.data.clear();
+        self.data.shrink_to(KEPT);
         self.nals.clear();
         *self = Self {
             data: std::mem::take(&mut self.data),

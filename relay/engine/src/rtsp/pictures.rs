@@ -212,8 +212,9 @@ impl Pictures {
 }
 
 fn packetize<'a>(nals: impl Iterator<Item = &'a [u8]>) -> Packetized {
-    let nals: Vec<&[u8]> = nals.collect();
-    h264::packetize(&nals, MAX_PAYLOAD)
+    let mut together = Vec::with_capacity(8);
+    together.extend(nals);
+    h264::packetize(&together, MAX_PAYLOAD)
 }
 
 #[cfg(test)]

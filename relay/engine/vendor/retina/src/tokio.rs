@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     ctx: ConnectionContext,
     parser: crate::rtsp::parse::Parser,
     read_buf: MarkBuf,
+    /// When what is in `read_buf` was read; asked once a read, not once a message.
+    read_at: (WallTime, Instant),
     /// Write buffer for outgoing messages (written then flushed).
     write_buf: Vec<u8>,
 }
@@ -61,6 +63,7 @@ impl Connection {
                 .max_message_size(MAX_MESSAGE_SIZE)
                 .build(),
             read_buf: MarkBuf::new(DEFAULT_READ_CAPACITY),
+            read_at: (established_wall, Instant::now()),
             write_buf: Vec::new(),
         })
     }
@@ -137,6 +140,7 @@ impl Connection {
 fn try_decode(
     parser: &mut crate::rtsp::parse::Parser,
     read_buf: &mut MarkBuf,
+    (received_wall, received): (WallTime, Instant),
     eof: bool,
 ) -> Result<Option<ReceivedMessage>, CodecError> {
     use crate::rtsp::parse::FeedError;
@@ -163,8 +167,8 @@ fn try_decode(
                 body_len: body_len as u32,
                 ctx: RtspMessageContext {
                     pos,
-                    received_wall: WallTime::now(),
-                    received: Instant::now(),
+                    received_wall,
+                    received,
                 },
             }))
         }
@@ -215,7 +219,7 @@ impl Stream for Connection {
         let this = &mut *self;
         loop {
             // Try decoding from existing buffered data.
-            match try_decode(&mut this.parser, &mut this.read_buf, false) {
+            match try_decode(&mut this.parser, &mut this.read_buf, this.read_at, false) {
                 Ok(Some(msg)) => return std::task::Poll::Ready(Some(Ok(msg))),
                 // A line without an end; of other messages the parser knows the size.
                 Ok(None) if this.read_buf.unparsed_len() > MAX_MESSAGE_SIZE => {
@@ -259,14 +263,28 @@ impl Stream for Connection {
                 std::task::Poll::Pending => return std::task::Poll::Pending,
             }
             let (first, second) = this.read_buf.spare_capacity(4096);
+            let capacity = first.len() + second.len();
             let mut bufs = [
                 std::io::IoSliceMut::new(first),
                 std::io::IoSliceMut::new(second),
             ];
-            match this.stream.try_read_vectored(&mut bufs) {
+            // As tokio's own `poll_read` does: a read that doesn't fill the
+            // buffer has drained the socket. Report `WouldBlock` then, so that
+            // its readiness is cleared without another syscall to learn that.
+            let mut partial = None;
+            let r = this.stream.try_io(tokio::io::Interest::READABLE, || {
+                use std::io::Read as _;
+                let n = (&mut &*socket2::SockRef::from(&this.stream)).read_vectored(&mut bufs)?;
+                if n == 0 || n == capacity {
+                    return Ok(n);
+                }
+                partial = Some(n);
+                Err(std::io::ErrorKind::WouldBlock.into())
+            });
+            match partial.map_or(r, Ok) {
                 Ok(0) => {
                     // EOF. Try decode with eof=true.
-                    return match try_decode(&mut this.parser, &mut this.read_buf, true) {
+                    return match try_decode(&mut this.parser, &mut this.read_buf, this.read_at, true) {
                         Ok(Some(msg)) => std::task::Poll::Ready(Some(Ok(msg))),
                         Ok(None) => std::task::Poll::Ready(None),
                         Err(e) => std::task::Poll::Ready(Some(Err(codec_err_to_error(
@@ -279,6 +297,7 @@ impl Stream for Connection {
                 }
                 Ok(n) => {
                     this.read_buf.advance_end(n);
+                    this.read_at = (WallTime::now(), Instant::now());
                     // Loop to try decoding again.
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -431,7 +450,7 @@ mod tests {
         read_buf.advance_end(data.len());
 
         let mut parser = crate::rtsp::parse::Parser::default();
-        let msg = try_decode(&mut parser, &mut read_buf, false)
+        let msg = try_decode(&mut parser, &mut read_buf, (WallTime::now(), Instant::now()), false)
             .unwrap()
             .unwrap();
         // Read body from ring buffer.
@@ -450,7 +469,7 @@ mod tests {
         read_buf.advance_end(data.len());
 
         let mut parser = crate::rtsp::parse::Parser::default();
-        let msg = try_decode(&mut parser, &mut read_buf, false)
+        let msg = try_decode(&mut parser, &mut read_buf, (WallTime::now(), Instant::now()), false)
             .unwrap()
             .unwrap();
         assert!(matches!(msg.msg, crate::rtsp::msg::Message::Response(_)));
