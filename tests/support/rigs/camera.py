@@ -42,6 +42,9 @@ class CameraSettings:
     username: str = "viewer"
     password: str = ""
     session_limit: int | None = None
+    transports: tuple[str, ...] = ("tcp", "udp")
+    # Seconds without a sign of the client.
+    session_timeout: int = 60
     address: str = "127.0.0.1"
     port: int = 0
 

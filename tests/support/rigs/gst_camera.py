@@ -5,7 +5,9 @@ Takes one JSON object of settings as its argument, listens where they say, print
 each line of standard input ("stats", "freeze", "thaw") with a JSON line. Ends with its standard input.
 """
 
+import functools
 import json
+import operator
 import sys
 import threading
 import time
@@ -24,14 +26,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from rigs import picture  # noqa: E402
 
 METHODS = {"digest": GstRtsp.RTSPAuthMethod.DIGEST, "basic": GstRtsp.RTSPAuthMethod.BASIC}
+TRANSPORTS = {"tcp": GstRtsp.RTSPLowerTrans.TCP, "udp": GstRtsp.RTSPLowerTrans.UDP}
 SILENCE = b"\xd5"  # A-law, 8000 samples a second
 
 
 class Tally:
     """Who has connected and who is being sent pictures."""
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, timeout: int) -> None:
         self._limit = limit
+        self._timeout = timeout
         self._playing: set[tuple[int, str]] = set()
         self._clients = 0
         self.counts = {"connections": 0, "describes": 0, "refused": 0, "sessions_total": 0, "sessions_most": 0}
@@ -56,6 +60,7 @@ class Tally:
         return GstRtsp.RTSPStatusCode.OK
 
     def _plays(self, client: Any, context: Any) -> None:
+        context.session.set_timeout(self._timeout)
         session = (hash(client), context.session.get_sessionid())
         if session not in self._playing:
             self._playing.add(session)
@@ -166,12 +171,15 @@ def main() -> None:
     factory.set_launch(pipeline(settings))
     factory.set_shared(True)
     factory.set_latency(0)
-    lens, tally = Lens(settings), Tally(settings["session_limit"])
+    factory.set_protocols(functools.reduce(operator.or_, (TRANSPORTS[name] for name in settings["transports"])))
+    lens, tally = Lens(settings), Tally(settings["session_limit"], settings["session_timeout"])
     factory.connect("media-configure", lens.attach)
     if settings["auth"]:
         protect(server, factory, settings)
     server.get_mount_points().add_factory("/live", factory)
     server.connect("client-connected", tally.connected)
+    # Sessions that nobody keeps alive end.
+    GLib.timeout_add_seconds(1, lambda: server.get_session_pool().cleanup() >= 0)
     if not server.attach(None):
         sys.exit(f"cannot listen on port {settings['port']}")
     say({"port": server.get_bound_port()})

@@ -36,8 +36,8 @@ pub enum Message {
 struct Seen {
     pictures: u64,
     damaged: u64,
-    /// Whole ones.
     keys: u64,
+    damaged_keys: u64,
 }
 
 /// Pictures that wait for those that prove them.
@@ -108,7 +108,8 @@ impl Pictures {
         }
         self.seen.pictures += 1;
         self.seen.damaged += u64::from(unit.damaged);
-        self.seen.keys += u64::from(key && !unit.damaged);
+        self.seen.keys += u64::from(key);
+        self.seen.damaged_keys += u64::from(key && unit.damaged);
         let packets = match slice.filter(|_| !unit.damaged) {
             Some(slice) if key => self.key_frame(unit, slice, now, out),
             Some(_) if !self.sps.is_empty() => Some(packetize(unit.nals())),
@@ -192,16 +193,17 @@ impl Pictures {
             pictures,
             damaged,
             keys,
+            damaged_keys,
         } = self.seen;
         if pictures == 0 || self.probation.is_some() {
             Failure::new(Fault::Stalled, "the session is up, but no picture came")
-        } else if keys > 0 {
+        } else if keys > damaged_keys {
             let detail = self.sets.unreadable.as_deref();
             Failure::new(
                 Fault::NoParameterSets,
                 detail.unwrap_or("no SPS or no PPS came"),
             )
-        } else if damaged > pictures / 10 {
+        } else if keys > 0 || damaged > pictures / 10 {
             let detail = format!("no key frame came whole; {} packets are missing", self.lost);
             Failure::new(Fault::PacketLoss, detail)
         } else {
