@@ -2,14 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from rigs.camera import Cameras
 from rigs.manifests import camera, secret
+from rigs.replay import Manners, Replay
 from rigs.up import Runs
 from rigs.viewer import Viewer, WhepError
 
-PASSWORD = "kunci-Rahasia=9f27"
+# With what is reserved in URLs, in quoted strings and in lists of parameters.
+PASSWORD = "kunci-Rahasia=9f27@:/?#[]&+%20, ;'~"
 WRONG = "kunci-Salah=51c0"
 
 
@@ -22,6 +25,20 @@ async def test_right_password_plays(method: str, cameras: Cameras, up: Runs) -> 
         async with Viewer(run, "gate") as viewer:
             await viewer.watch(15)
         assert PASSWORD not in run.output + await run.get("/api/v1/cameras") + await run.get("/metrics")
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
+async def test_nonces_that_end_are_followed(algorithm: Literal["MD5", "SHA-256"], up: Runs) -> None:
+    """RFC 7616; each nonce is good for two requests, one session makes four and more."""
+    manners = Manners(
+        username="operator", password=PASSWORD, algorithm=algorithm, nonce_uses=2, session_seconds=2, lives_by="keepalive"
+    )
+    documents = secret("gate-login", "operator", PASSWORD)
+    async with Replay("plain", manners) as source, up(camera("gate", source.url, secret="gate-login"), documents) as run:
+        await run.until("gate", "Live")
+        async with Viewer(run, "gate") as viewer:
+            await viewer.watch(90)
+        assert source.requests.count("PLAY") <= 2, "it was pulled once"
 
 
 async def test_wrong_password_is_named_and_leaks_nowhere(cameras: Cameras, up: Runs) -> None:

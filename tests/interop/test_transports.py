@@ -53,4 +53,5 @@ async def test_packets_out_of_order_are_put_in_order(up: Runs) -> None:
         assert viewer.unread == 0
         assert len({seen.frame for _, seen in viewer.seen}) == 30, "none is missing"
         lost = [line for line in (await run.get("/metrics")).splitlines() if "lost" in line and "gate" in line]
+        assert lost
         assert all(float(line.split()[-1]) == 0 for line in lost), lost
