@@ -31,10 +31,18 @@ async def test_right_password_plays(method: str, cameras: Cameras, up: Runs) -> 
 async def test_nonces_that_end_are_followed(algorithm: Literal["MD5", "SHA-256"], up: Runs) -> None:
     """RFC 7616; each nonce is good for two requests, one session makes four and more."""
     manners = Manners(
-        username="operator", password=PASSWORD, algorithm=algorithm, nonce_uses=2, session_seconds=2, lives_by="keepalive"
+        username="operator",
+        password=PASSWORD,
+        algorithm=algorithm,
+        nonce_uses=2,
+        session_seconds=2,
+        lives_by="keepalive",
     )
     documents = secret("gate-login", "operator", PASSWORD)
-    async with Replay("plain", manners) as source, up(camera("gate", source.url, secret="gate-login"), documents) as run:
+    async with (
+        Replay("plain", manners) as source,
+        up(camera("gate", source.url, secret="gate-login"), documents) as run,
+    ):
         await run.until("gate", "Live")
         async with Viewer(run, "gate") as viewer:
             await viewer.watch(90)

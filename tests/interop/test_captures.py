@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack
+from itertools import pairwise
 
 import pytest
 from rigs.manifests import camera
@@ -61,7 +62,7 @@ async def _plays(run: Up, name: str) -> None:
     assert viewer.unread <= viewer.frames // 10, f"{name}: {viewer.unread} of {viewer.frames} pictures are damaged"
     numbers = [seen.frame for _, seen in viewer.seen]
     # One step back each time the capture begins anew.
-    backwards = sum(after < before for before, after in zip(numbers, numbers[1:], strict=False))
+    backwards = sum(after < before for before, after in pairwise(numbers))
     assert backwards <= len(numbers) // 30 + 1, f"{name}: pictures run backwards: {numbers}"
     assert len(set(numbers)) >= 28, f"{name}: pictures are missing: {numbers}"
 

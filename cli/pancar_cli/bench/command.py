@@ -13,6 +13,8 @@ import typer
 from pancar_cli.bench.figures import BenchError, Figure, medians
 
 NAMES = ("fanout", "start", "join", "ingest", "plan", "impair", "latency")
+# Only where it is asked for by name: it takes an hour.
+LONG = ("soak",)
 Bench = Callable[[], Awaitable[list[Figure]]]
 
 
@@ -34,6 +36,7 @@ def _benches(load: _Load) -> dict[str, Bench]:
     from pancar_cli.bench.join import join, storm
     from pancar_cli.bench.latency import latency
     from pancar_cli.bench.plan import plan
+    from pancar_cli.bench.soak import soak
     from pancar_cli.bench.start import start
 
     full, given = load.full, load.seconds
@@ -52,11 +55,15 @@ def _benches(load: _Load) -> dict[str, Bench]:
         "plan": lambda: plan(cameras=10_417, relays=120),
         "impair": lambda: impair(seconds=given or (60 if full else 20)),
         "latency": lambda: latency(seconds=given or (20 if full else 8)),
+        "soak": lambda: soak(cameras=(load.cameras or [200])[0], seconds=given or 3600),
     }
 
 
 def command(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Any of: {', '.join(NAMES)}. All when none.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help=f"Any of: {', '.join((*NAMES, *LONG))}. All but {', '.join(LONG)} when none."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Under the loads and for the times that are aimed at: a quarter of an hour.")
@@ -66,12 +73,14 @@ def command(
         float | None, typer.Option(min=1, help="How long each measurement lasts, where that is a choice.")
     ] = None,
     viewers: Annotated[list[int] | None, typer.Option(min=1, help="How many viewers `fanout` has. Repeatable.")] = None,
-    cameras: Annotated[list[int] | None, typer.Option(min=1, help="How many cameras `ingest` has. Repeatable.")] = None,
+    cameras: Annotated[
+        list[int] | None, typer.Option(min=1, help="How many cameras `ingest` and `soak` have. Repeatable.")
+    ] = None,
 ) -> None:
     """Measure what this machine carries, on loopback, with synthetic cameras. Takes about five minutes in all."""
-    unknown = [name for name in names or () if name not in NAMES]
+    unknown = [name for name in names or () if name not in NAMES + LONG]
     if unknown:
-        raise typer.BadParameter(f"no bench is called {unknown[0]!r}; there are {', '.join(NAMES)}")
+        raise typer.BadParameter(f"no bench is called {unknown[0]!r}; there are {', '.join(NAMES + LONG)}")
     load = _Load(full, seconds, viewers, cameras)
     failed = False
     for name in names or NAMES:

@@ -59,8 +59,8 @@ def _sequence(packet: bytes) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Manners:
-    """How the camera behaves. `disorder` moves UDP packets by up to so many places, by a seed; `session_seconds` is what
-    it tells as its timeout, after which it stops unless `lives_by` came."""
+    """How the camera behaves. `disorder` moves UDP packets by up to so many places, by a seed; `session_seconds` is
+    what it tells as its timeout, after which it stops unless what it `lives_by` came."""
 
     once: bool = False
     refuses: Literal["", "TCP", "UDP"] = ""
@@ -112,7 +112,7 @@ class Replay:
         session = _Session(self, writer)
         self._sessions.add(session)
         try:
-            while (first := await reader.read(1)):
+            while first := await reader.read(1):
                 if first == b"$":
                     _, size = struct.unpack("!BH", await reader.readexactly(3))
                     session.rtcp(await reader.readexactly(size))
@@ -154,8 +154,10 @@ class _Session:
         status, more, body = "200 OK", [f"CSeq: {headers['cseq']}"], b""
         if not self._admits(method, uri, headers.get("authorization", "")):
             status = "401 Unauthorized"
-            more.append(f'WWW-Authenticate: Digest realm="camera", nonce="{self._nonce}", qop="auth", '
-                        f"algorithm={self._manners.algorithm}")
+            more.append(
+                f'WWW-Authenticate: Digest realm="camera", nonce="{self._nonce}", qop="auth", '
+                f"algorithm={self._manners.algorithm}"
+            )
         elif method == "DESCRIBE":
             self._camera.described = self._camera.described or time.monotonic()
             body = self._camera.capture.sdp
@@ -170,7 +172,7 @@ class _Session:
             self._player = asyncio.create_task(self._play())
         elif method == "OPTIONS":
             more.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN")
-        if method in ("OPTIONS", "GET_PARAMETER") and self._manners.lives_by == "keepalive":
+        if status == "200 OK" and method in ("OPTIONS", "GET_PARAMETER") and self._manners.lives_by == "keepalive":
             self._alive = time.monotonic()
         self._writer.write("\r\n".join([f"RTSP/1.0 {status}", *more, "", ""]).encode() + body)
 
@@ -180,15 +182,19 @@ class _Session:
         if not manners.username:
             return True
         given = dict(re.findall(r'(\w+)="?((?<==")[^"]*|[^", ]+)', authorization))
-        digest = lambda text: HASHES[manners.algorithm](text.encode()).hexdigest()  # noqa: E731
-        secret = digest(f"{manners.username}:camera:{manners.password}")
-        rest = [self._nonce, given.get("nc", ""), given.get("cnonce", ""), "auth", digest(f"{method}:{uri}")]
-        right = given.get("response") == digest(":".join([secret, *rest])) and given["username"] == manners.username
+        secret = self._digest(f"{manners.username}:camera:{manners.password}")
+        rest = [self._nonce, given.get("nc", ""), given.get("cnonce", ""), "auth", self._digest(f"{method}:{uri}")]
+        right = (
+            given.get("response") == self._digest(":".join([secret, *rest])) and given["username"] == manners.username
+        )
         self._nonce_left -= 1
         if right and self._nonce_left >= 0:
             return True
         self._nonce, self._nonce_left = secrets.token_hex(8), manners.nonce_uses
         return False
+
+    def _digest(self, text: str) -> str:
+        return HASHES[self._manners.algorithm](text.encode()).hexdigest()
 
     async def _set_up(self, asked: str) -> str | None:
         kind = "TCP" if "/TCP" in asked else "UDP"

@@ -1160,6 +1160,10 @@ enum SessionFlag {
     /// Set if an `OPTIONS` request has completed and advertised supported for
     /// `GET_PARAMETER`.
     GetParameterSupported = 0x10,
+
+    /// Set if the last keepalive was refused and is being repeated with the
+    /// nonce that came with that.
+    KeepaliveRepeated = 0x20,
 }
 
 impl RtspConnection {
@@ -2233,7 +2237,21 @@ impl Session<Playing> {
                 // log it, to help debugging if on failure the server doesn't extend the
                 // timeout or gets angry and closes the connection. (rtsp-simple-server
                 // does the latter as of 2022-08-07, though I'm told this will be fixed.)
-                if !response.status_code.is_success() {
+                let repeated = *inner.flags & (SessionFlag::KeepaliveRepeated as u8) != 0;
+                *inner.flags &= !(SessionFlag::KeepaliveRepeated as u8);
+                if response.status_code == StatusCode::UNAUTHORIZED
+                    && !repeated
+                    && inner.requested_auth.is_some()
+                    && let Some(challenge) = response.headers.get("WWW-Authenticate")
+                    && let Ok(auth) = http_auth::PasswordClient::try_from(&**challenge)
+                {
+                    debug!("repeating keepalive with a new nonce");
+                    *inner.requested_auth = Some(auth);
+                    *inner.flags |= SessionFlag::KeepaliveRepeated as u8;
+                    if let Some(timer) = inner.keepalive_timer.as_mut() {
+                        timer.as_mut().reset(tokio::time::Instant::now());
+                    }
+                } else if !response.status_code.is_success() {
                     warn!("keepalive failed with {:?}", response.status_code);
                 } else {
                     trace!("keepalive succeeded with {:?}", response.status_code);
