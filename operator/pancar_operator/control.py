@@ -29,19 +29,9 @@ from pancar_proto.v1 import control_pb2_grpc
 
 from pancar_operator.access import Access
 from pancar_operator.authority import Current, Peer, peer
-from pancar_operator.model import (
-    DEFAULT_NAMESPACE,
-    CameraState,
-    Credentials,
-    Key,
-    Placement,
-    Relay,
-    Report,
-    Stream,
-    Transport,
-    Video,
-)
+from pancar_operator.model import DEFAULT_NAMESPACE, Credentials, Key, Placement, Relay, Stream, Transport
 from pancar_operator.observe import Endpoint, Known, MediaAddresses
+from pancar_operator.report import CameraState, Report, Video
 from pancar_operator.steps import Holding, Release, Step
 
 HELLO_SECONDS: Final = 10.0

@@ -327,9 +327,9 @@ class Media:
     exposure: Annotated[
         Exposure,
         Field(
-            description="What the media port of a relay is exposed by, UDP and TCP: the pod's own address, a port or the whole "
-            "network of its node, or a Service for each pod. HostPort and HostNetwork need a namespace whose pods may "
-            "be privileged."
+            description="What the media port of a relay is exposed by, UDP and TCP: the pod's own address, a port or "
+            "the whole network of its node, or a Service for each pod. HostPort and HostNetwork need a namespace whose "
+            "pods may be privileged."
         ),
     ] = Exposure.POD_IP
 
@@ -572,40 +572,3 @@ class Snapshot:
     unsettled: frozenset[Key] = frozenset()
     # Those of them whose relay is attached and did not bring them along: nobody has seen them there yet.
     fresh: frozenset[Key] = frozenset()
-
-
-class CameraState(StrEnum):
-    """How a relay gets on with a camera."""
-
-    WAITING = "Waiting"
-    LIVE = "Live"
-    OFFLINE = "Offline"
-
-
-@plain(frozen=True, slots=True)
-class Video:
-    """What a stream carries, as its parameter sets say."""
-
-    codec: str
-    profile_level_id: str
-    width: int
-    height: int
-    # Frames a second; None where the stream does not declare them.
-    fps: float | None = None
-
-
-@plain(frozen=True, slots=True)
-class Report:
-    """What a relay last said about a camera it pulls."""
-
-    relay: str
-    state: CameraState
-    # The fault by cause ("Unauthorized"), empty where there is none.
-    reason: str = ""
-    # For a person: the cause and who mends it.
-    message: str = ""
-    video: Video | None = None
-    # Kilobits a second of its stream as measured; 0 until they are.
-    bitrate_kbps: int = 0
-    # metadata.generation of the camera that it speaks of; 0 on one machine.
-    generation: int = 0

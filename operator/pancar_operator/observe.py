@@ -19,7 +19,6 @@ from pancar_operator.model import (
     Assignment,
     Camera,
     CameraObject,
-    CameraState,
     Credentials,
     Key,
     Manifests,
@@ -31,11 +30,11 @@ from pancar_operator.model import (
     Refused,
     Relay,
     RelayPool,
-    Report,
     Snapshot,
     WhyRefused,
 )
 from pancar_operator.nodes import Nodes
+from pancar_operator.report import CameraState, Report
 
 T = TypeVar("T")
 

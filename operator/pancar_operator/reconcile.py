@@ -14,9 +14,10 @@ from typing import Final, NamedTuple
 import structlog
 
 from pancar_operator.control import ControlPlane
-from pancar_operator.model import Assignment, Camera, Key, Report, Why
+from pancar_operator.model import Assignment, Camera, Key, Why
 from pancar_operator.observe import Known
 from pancar_operator.plan import Plan, Unplaced, plan
+from pancar_operator.report import Report
 from pancar_operator.status import Conditions, conditions
 from pancar_operator.steps import Observed, diff
 

@@ -12,21 +12,9 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from pancar_operator.model import (
-    Assignment,
-    Camera,
-    CameraObject,
-    CameraState,
-    Key,
-    Pod,
-    PoolObject,
-    Refused,
-    RelayPool,
-    Report,
-    Video,
-    Why,
-)
+from pancar_operator.model import Assignment, Camera, CameraObject, Key, Pod, PoolObject, Refused, RelayPool, Why
 from pancar_operator.plan import Emptying, Plan, Unplaced, WhyNot
+from pancar_operator.report import CameraState, Report, Video
 from pancar_operator.specs import POOL_LABEL
 from pancar_operator.statusfields import CameraStatus, RelayPoolStatus, StatusCondition, Truth, VideoStatus
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pancar_cli.facts import HISTORY, CameraFacts, Facts, Happening, Journal, RelayFacts
-from pancar_operator.model import Assignment, CameraState, Key, Relay, Report, Why
+from pancar_operator.model import Assignment, Key, Relay, Why
 from pancar_operator.observe import DEFAULT_POOL, Endpoint, Known
 from pancar_operator.reconcile import Transition
+from pancar_operator.report import CameraState, Report
 from pancar_operator.status import BECAUSE, Condition, Conditions, Phase
 from pancar_operator.statusfields import Truth
 

@@ -3,8 +3,9 @@
 import io
 
 from pancar_cli.screen import Screen
-from pancar_operator.model import Key, Video
+from pancar_operator.model import Key
 from pancar_operator.reconcile import Transition
+from pancar_operator.report import Video
 from pancar_operator.status import Condition, Conditions
 from pancar_operator.statusfields import Truth
 from rich.console import Console

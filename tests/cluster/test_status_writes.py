@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from pancar_operator.model import CameraState, Key, Report
+from pancar_operator.model import Key
+from pancar_operator.report import CameraState, Report
 from rigs.cluster.kube import Kube
 from rigs.cluster.running import Cluster
 from rigs.definitions import defined

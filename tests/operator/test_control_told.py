@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from pancar_operator.model import CameraObject, Key, Video
+from pancar_operator.model import CameraObject, Key
 from pancar_operator.observe import MediaAddresses
+from pancar_operator.report import Video
 from pancar_proto.v1 import control_pb2 as pb
 from rigs.attach import Operator, Relay
 from rigs.waiting import eventually

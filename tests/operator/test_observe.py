@@ -6,7 +6,6 @@ from dataclasses import replace
 from pancar_operator.model import (
     Camera,
     CameraSpec,
-    CameraState,
     Credentials,
     CredentialsRef,
     Key,
@@ -14,12 +13,12 @@ from pancar_operator.model import (
     Metadata,
     Relay,
     RelayPool,
-    Report,
     Source,
     Stream,
 )
 from pancar_operator.observe import DEFAULT_POOL, DETACHED_GRACE, Endpoint, Known
 from pancar_operator.plan import plan
+from pancar_operator.report import CameraState, Report
 
 GATE = Key("kota", "gate")
 ENDPOINT = Endpoint("http://127.0.0.1:1", ("127.0.0.1:2",))

@@ -10,7 +10,6 @@ from pancar_operator.model import (
     Camera,
     CameraObject,
     CameraSpec,
-    CameraState,
     Credentials,
     CredentialsRef,
     Key,
@@ -22,7 +21,6 @@ from pancar_operator.model import (
     Relay,
     RelayPool,
     RelayPoolSpec,
-    Report,
     Source,
     Stream,
     Why,
@@ -30,6 +28,7 @@ from pancar_operator.model import (
 )
 from pancar_operator.nodes import AFTER_OUTAGE
 from pancar_operator.observe import DETACHED_GRACE, SECRET_GRACE, Endpoint, Known, MediaAddresses
+from pancar_operator.report import CameraState, Report
 from pancar_operator.statusfields import CameraStatus
 
 GATE, HARBOUR, SECRET, POOL = Key("kota", "gate"), Key("kota", "harbour"), Key("kota", "key"), Key("pancar", "default")

@@ -9,7 +9,6 @@ from pancar_operator.model import (
     Camera,
     CameraObject,
     CameraSpec,
-    CameraState,
     Key,
     Manifests,
     Metadata,
@@ -17,12 +16,12 @@ from pancar_operator.model import (
     Pod,
     Relay,
     RelayPool,
-    Report,
     Source,
     Stream,
 )
 from pancar_operator.observe import DEFAULT_POOL, UNHEARD_GRACE, Endpoint, Known
 from pancar_operator.reconcile import Reconciler, Transition, gathered
+from pancar_operator.report import CameraState, Report
 from pancar_operator.status import Phase
 from pancar_operator.statusfields import CameraStatus, StatusCondition, Truth
 

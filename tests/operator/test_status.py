@@ -8,19 +8,17 @@ from pancar_operator.model import (
     Camera,
     CameraObject,
     CameraSpec,
-    CameraState,
     Key,
     Metadata,
     Paused,
     Refused,
-    Report,
     Source,
     Stream,
-    Video,
     Why,
     WhyRefused,
 )
 from pancar_operator.plan import Plan, Unplaced, WhyNot
+from pancar_operator.report import CameraState, Report, Video
 from pancar_operator.status import BECAUSE, Condition, Phase, Place, camera_status, conditions, refusal, says
 from pancar_operator.statusfields import CameraStatus, StatusCondition, Truth
 

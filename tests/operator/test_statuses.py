@@ -12,9 +12,10 @@ from aiohttp import web
 from pancar_operator import objects
 from pancar_operator.api import Api
 from pancar_operator.control import ControlPlane
-from pancar_operator.model import CameraState, Key, Pod, Relay, Report
+from pancar_operator.model import Key, Pod, Relay
 from pancar_operator.observe import Endpoint, Known
 from pancar_operator.reconcile import Reconciler
+from pancar_operator.report import CameraState, Report
 from pancar_operator.statuses import HOLD, Statuses
 from rigs.telling import camera, pool
 from rigs.waiting import eventually

@@ -13,9 +13,10 @@ import pytest
 import pytest_asyncio
 from pancar_operator.control import ControlPlane
 from pancar_operator.manifests import parse
-from pancar_operator.model import CameraState, Key
+from pancar_operator.model import Key
 from pancar_operator.observe import Known
 from pancar_operator.reconcile import Reconciler
+from pancar_operator.report import CameraState
 from rigs.relay import Cameras, Certifier, Running, running
 from rigs.waiting import eventually
 

@@ -381,16 +381,20 @@ impl Shell {
             Command::Switch { viewer, stream } => hub.switch(viewer, stream),
             Command::RemoveViewer(id) => hub.remove_viewer(id, now, out),
             Command::Stats(reply) => {
-                let _ = reply.try_send(Stats {
-                    streams: hub.stream_stats(),
-                    viewers: hub.viewer_stats(),
-                    dropped: out.dropped(),
-                    rejected: hub.rejected(),
-                    gso: out.udp.gso(),
-                    connections: out.tcp.len(),
-                });
+                let _ = reply.try_send(self.stats());
             }
             Command::Close => {}
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        Stats {
+            streams: self.hub.stream_stats(),
+            viewers: self.hub.viewer_stats(),
+            dropped: self.out.dropped(),
+            rejected: self.hub.rejected(),
+            gso: self.out.udp.gso(),
+            connections: self.out.tcp.len(),
         }
     }
 

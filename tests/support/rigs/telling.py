@@ -11,10 +11,11 @@ from typing import Any, Final
 from pancar_operator import objects
 from pancar_operator.api import CAMERAS, POOLS, Api
 from pancar_operator.control import ControlPlane
-from pancar_operator.model import API_VERSION, CameraState, Key, Pod, Relay, Report, Video
+from pancar_operator.model import API_VERSION, Key, Pod, Relay
 from pancar_operator.observe import Endpoint, Known
 from pancar_operator.reconcile import Reconciler
 from pancar_operator.reflector import Reflector
+from pancar_operator.report import CameraState, Report, Video
 from pancar_operator.statuses import Statuses
 from rigs.waiting import eventually
 

@@ -107,21 +107,21 @@ fn video(py: Python<'_>, video: crate::event::Video) -> PyResult<Py<Video>> {
     )
 }
 
+fn reason_name(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Expired => "Expired",
+        EndReason::StreamClosed => "StreamClosed",
+    }
+}
+
 pub(super) fn event(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
     Ok(match event {
-        Event::Dtls { viewer, datagram } => Py::new(
-            py,
-            DtlsReceived {
-                viewer,
-                data: datagram,
-            },
-        )?
-        .into_any(),
+        Event::Dtls {
+            viewer,
+            datagram: data,
+        } => Py::new(py, DtlsReceived { viewer, data })?.into_any(),
         Event::ViewerEnded { viewer, reason } => {
-            let reason = match reason {
-                EndReason::Expired => "Expired",
-                EndReason::StreamClosed => "StreamClosed",
-            };
+            let reason = reason_name(reason);
             Py::new(py, ViewerEnded { viewer, reason })?.into_any()
         }
         Event::Switched { viewer, stream } => Py::new(py, Switched { viewer, stream })?.into_any(),
