@@ -130,8 +130,16 @@ class StreamStats:
     def packets_resent(self) -> int:
         """RTP packets sent again on a viewer's NACK."""
     @property
-    def frames_dropped(self) -> int:
-        """Frames left out for viewers that take them too slowly, those who left included."""
+    def frames_dropped(self) -> dict[str, int]:
+        """Frames that viewers were not sent, by reason, those who left included: "Late" where they waited for a
+        viewer's network for too long, "Thinned" where it carries key frames only."""
+    @property
+    def pictures_requested(self) -> int:
+        """PLI and FIR of its viewers."""
+    @property
+    def pictures_resent(self) -> int:
+        """Of those, how many were answered with the group of pictures so far; the rest waited for the next key
+        frame."""
     @property
     def last_frame_age(self) -> float | None:
         """Seconds since the newest frame arrived; None before the first."""
@@ -151,9 +159,6 @@ class ViewerStats:
     def transport(self) -> str | None:
         """ "udp" or "tcp", as its media goes; None before ICE has validated an address."""
     @property
-    def frames_dropped(self) -> int:
-        """Frames left out because what was sent before still waited; a key frame follows them."""
-    @property
     def packets_sent(self) -> int: ...
     @property
     def bytes_sent(self) -> int:
@@ -168,6 +173,19 @@ class ViewerStats:
     @property
     def round_trip(self) -> float | None:
         """Seconds, from its latest receiver report."""
+    @property
+    def frames_dropped(self) -> dict[str, int]:
+        """As in StreamStats."""
+    @property
+    def pictures_requested(self) -> int: ...
+    @property
+    def pictures_resent(self) -> int: ...
+    @property
+    def share(self) -> str | None:
+        """What its network carries of the stream: "Everything" or "KeyFrames"; None before its media has started."""
+    @property
+    def pace(self) -> int:
+        """Bits a second at which it is sent what waits: start burst, key frames, and what it is behind with."""
 
 @final
 class EngineStats:
@@ -242,9 +260,11 @@ class Engine:
         cname: str,
         mid: tuple[int, str] | None = None,
         playout_delay: int | None = None,
+        rtx: tuple[int, int] | None = None,
     ) -> int:
-        """Admits a viewer to ICE; `mid` is (header extension id, value) and `playout_delay` the header extension id,
-        where the offer has them. Returns the viewer's id. Media starts with `start_media`."""
+        """Admits a viewer to ICE; `mid` is (header extension id, value), `playout_delay` the header extension id and
+        `rtx` (payload type, SSRC) of retransmissions (RFC 4588), where the offer has them; without it, what is lost is
+        sent again as it was. Returns the viewer's id. Media starts with `start_media`."""
     def send_dtls(self, viewer: int, datagram: bytes) -> None:
         """Sends a handshake datagram to where the viewer's last DTLS datagram came from."""
     def start_media(

@@ -102,6 +102,13 @@ class _Families(Collector):
             for key, stats in rows:
                 counter.add_metric(key, read(stats))
             yield counter
+        dropped = CounterMetricFamily(
+            "pancar_camera_frames_dropped", "Frames that viewers were not sent, by reason.", labels=(*CAMERA, "reason")
+        )
+        for key, stats in rows:
+            for reason, count in stats.frames_dropped.items():
+                dropped.add_metric((*key, reason), count)
+        yield dropped
         age = GaugeMetricFamily("pancar_camera_last_frame_age_seconds", "Age of the newest frame.", labels=CAMERA)
         viewers = GaugeMetricFamily("pancar_camera_viewers", "Viewers of the camera.", labels=CAMERA)
         for key, stats in rows:
@@ -132,6 +139,7 @@ _STREAM_COUNTERS: list[tuple[str, str, Callable[[StreamStats], int]]] = [
     ("pancar_camera_packets_lost", "RTP packets lost on the way from the camera.", lambda s: s.packets_lost),
     ("pancar_camera_packets_sent", "RTP packets sent to the camera's viewers.", lambda s: s.packets_sent),
     ("pancar_camera_bytes_sent", "Bytes of sealed RTP sent to the camera's viewers.", lambda s: s.bytes_sent),
-    ("pancar_camera_frames_dropped", "Frames left out for viewers who are too slow.", lambda s: s.frames_dropped),
     ("pancar_camera_packets_resent", "RTP packets sent again on a viewer's NACK.", lambda s: s.packets_resent),
+    ("pancar_camera_pictures_requested", "PLI and FIR of the camera's viewers.", lambda s: s.pictures_requested),
+    ("pancar_camera_pictures_resent", "Of those, answered before the next key frame.", lambda s: s.pictures_resent),
 ]

@@ -20,7 +20,7 @@ from pancar_relay.viewer.sdpfrag import Fragment, read_fragment, write_fragment
 
 SLOW_SECONDS: Final = 0.25
 MEDIA: Final = MediaAddresses((("192.0.2.10", 40000),))
-LOCAL: Final = Local(MEDIA, f"sha-256 {':'.join(['AB'] * 32)}", "abcdefgh", "p" * 32, 7, "cname")
+LOCAL: Final = Local(MEDIA, f"sha-256 {':'.join(['AB'] * 32)}", "abcdefgh", "p" * 32, 7, 8, "cname")
 VIDEO: Final = (
     "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:frag\r\na=ice-pwd:0123456789012345678901\r\n"
     "a=ice-options:trickle\r\na=candidate:1 1 udp 2122260223 192.0.2.1 61764 typ host\r\n"

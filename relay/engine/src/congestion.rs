@@ -139,17 +139,18 @@ impl Congestion {
 
     fn congested(&mut self, report: &Report, now: Instant) {
         self.free_since = None;
-        // What arrives of a stream through a queue is what the path carries. What arrives of key frames is less, and what
-        // arrives after an outage too.
         let carried = report.delivered / 10 * 9;
-        let paused = !self.queueing || self.share() == Share::KeyFrames;
-        self.slow_down(if paused {
-            carried.max(self.rate / 2)
+        if self.queueing && self.share() == Share::Everything {
+            // What arrives of a stream through a queue is what the path carries, unless it is broken.
+            if carried > 0 {
+                self.slow_down(carried);
+            }
         } else {
-            carried
-        });
+            // What arrives of key frames is less, and what arrives after an outage too.
+            self.slow_down(carried.max(self.rate / 2));
+        }
         // A pace below the camera's rate must not last longer than the queue that it drains.
-        self.slow_from = self.slow_from.max(report.delivered * 2);
+        self.slow_from = self.slow_from.max(report.delivered * 4);
         let since = *self.congested_since.get_or_insert(now);
         if now.saturating_duration_since(since) >= PATIENCE {
             self.send_less(now);

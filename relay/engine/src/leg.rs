@@ -63,14 +63,14 @@ impl Leg {
     }
 
     /// The leg that follows this one, which is of the stream `from`, with the newest frame of `to`: at a key frame, or
-    /// with the GOP so far where it is within `budget` bytes, its timestamps squeezed in between the newest of `from`
-    /// and the frame's. None where the decoder could not follow.
+    /// with the GOP so far where `admit` lets so many bytes pass, its timestamps squeezed in between the newest of
+    /// `from` and the frame's. None where the decoder could not follow.
     pub fn onto(
         &self,
         id: u64,
         from: &Stream,
         to: &Stream,
-        budget: usize,
+        admit: impl FnOnce(u64) -> bool,
         now: Instant,
     ) -> Option<Self> {
         let frame = to.newest()?;
@@ -91,12 +91,13 @@ impl Leg {
             let Start::Gop(key) = to.start() else {
                 return None;
             };
-            let idr = to.frame_of(key).filter(|_| to.gop_len() <= budget)?;
+            let idr = to.frame_of(key)?;
             let (count, after) = (
                 frame.ordinal - idr.ordinal,
                 frame.timestamp.saturating_sub(since),
             );
-            let stamp = Stamp::between(idr.ordinal, count, after, frame.timestamp)?;
+            let stamp = Stamp::between(idr.ordinal, count, after, frame.timestamp)
+                .filter(|_| admit(to.gop_len() as u64))?;
             leg.numbering.again(key, frame.first, stamp);
         }
         Some(leg)

@@ -32,9 +32,6 @@ const MAX_UNSENT: usize = 64 << 10;
 const LEAST_ROUND_TRIP: Duration = Duration::from_millis(10);
 /// Sequence numbers of one NACK that are looked at.
 const MAX_NACKED: usize = 512;
-/// What a request for a picture is answered with at most, and only where the path carries it within half a second.
-const PICTURE_BYTES: u64 = 1 << 20;
-
 /// What negotiation fixed for a viewer.
 pub struct Negotiated {
     pub payload_type: u8,
@@ -173,25 +170,14 @@ impl Media {
         out: &mut T,
     ) {
         let Some(frame) = stream.newest() else { return };
-        match self.phase {
-            Phase::Behind { .. } => return,
-            _ if frame.key => {
-                self.pictures.key_sent(now);
-                self.leg.numbering.skip_to(frame.first);
-            }
-            Phase::AwaitKey(reason) => {
-                if let Some(reason) = reason {
-                    self.counters.dropped.add(reason, 1);
-                }
-                return;
-            }
-            Phase::Live if self.share() == Share::KeyFrames => {
-                self.counters.dropped.add(Reason::Thinned, 1);
-                self.phase = Phase::AwaitKey(Some(Reason::Thinned));
-                return;
-            }
-            Phase::Live if self.pictures.due(now) => self.send_gop_again(stream, frame, now),
-            Phase::Live => {}
+        if self.behind() {
+            return;
+        }
+        if frame.key {
+            self.pictures.key_frame(now);
+            self.leg.numbering.skip_to(frame.first);
+        } else if !self.goes_on(stream, frame, now) {
+            return;
         }
         self.leg.live_from(frame.first);
         let at_edge = self.leg.numbering.next_packet() == frame.first;
@@ -205,6 +191,29 @@ impl Media {
             };
             self.catch_up(stream, to, now, out);
         }
+    }
+
+    /// Whether a viewer who is not behind is sent a frame that needs those before it.
+    fn goes_on(&mut self, stream: &Stream, frame: &Frame, now: Instant) -> bool {
+        let reason = match (self.phase, self.share()) {
+            (Phase::AwaitKey(None), _) => return false,
+            (_, Share::KeyFrames) => Reason::Thinned,
+            (Phase::AwaitKey(Some(reason)), Share::Everything) => {
+                if self.pictures.wanted() && self.send_gop_again(stream, frame, now) {
+                    return true;
+                }
+                reason
+            }
+            (_, Share::Everything) => {
+                if self.pictures.wanted() {
+                    self.send_gop_again(stream, frame, now);
+                }
+                return true;
+            }
+        };
+        self.counters.dropped.add(reason, 1);
+        self.phase = Phase::AwaitKey(Some(reason));
+        false
     }
 
     /// Goes on with what waits as far as the pacer lets it.
@@ -310,27 +319,28 @@ impl Media {
         self.phase = phase;
     }
 
-    /// Answers a request for a picture before `frame`, the newest: with the GOP so far, under new sequence numbers, its
-    /// timestamps after the newest that was sent and before the frame's, since renderers drop what runs backwards. The
-    /// decoder is then where the frame finds it as if nothing had been lost.
-    fn send_gop_again(&mut self, stream: &Stream, frame: &Frame, now: Instant) {
-        if self.congestion.queueing() || stream.gop_len() > self.picture_budget() {
-            return;
-        }
+    /// Sends the GOP so far once more, before `frame`, the newest: under new sequence numbers, its timestamps after all
+    /// that was sent and before the frame's, since renderers drop what runs backwards. The decoder is then where the
+    /// frame finds it as if nothing had been lost or left out. False where the next key frame is to be awaited.
+    fn send_gop_again(&mut self, stream: &Stream, frame: &Frame, now: Instant) -> bool {
         let Start::Gop(key) = stream.start() else {
-            return;
+            return false;
         };
-        let (Some(idr), Some(sent)) = (stream.frame_of(key), stream.second_newest()) else {
-            return;
+        let (Some(idr), Some(before)) = (stream.frame_of(key), stream.second_newest()) else {
+            return false;
         };
         let count = frame.ordinal - idr.ordinal;
-        let Some(stamp) = Stamp::between(idr.ordinal, count, sent.timestamp, frame.timestamp)
-        else {
-            return;
+        let stamp = Stamp::between(idr.ordinal, count, before.timestamp, frame.timestamp);
+        let bytes = stream.gop_len() as u64;
+        let Some(stamp) = stamp.filter(|_| {
+            !self.congestion.queueing() && self.pictures.admit(bytes, self.pacer.rate(), now)
+        }) else {
+            return false;
         };
         self.leg.numbering.again(key, frame.first, stamp);
-        self.pictures.answered(now);
+        self.pictures.key_frame(now);
         self.counters.pictures_resent += 1;
+        true
     }
 
     /// Sends the packets of `frame` from the next one up to `end`.
@@ -445,19 +455,16 @@ impl Media {
         if self.leg.within_frame(from) {
             return false;
         }
-        let Some(leg) = self.leg.onto(id, from, to, self.picture_budget(), now) else {
+        let (pictures, pace) = (&mut self.pictures, self.pacer.rate());
+        let admit = |bytes| pictures.admit(bytes, pace, now);
+        let Some(leg) = self.leg.onto(id, from, to, admit, now) else {
             return false;
         };
         self.leg_before = Some(Box::new(std::mem::replace(&mut self.leg, leg)));
         self.phase = Phase::Live;
-        self.pictures.key_sent(now);
+        self.pictures.key_frame(now);
         self.congestion.renewed(now);
         true
-    }
-
-    /// Bytes of pictures that may go out beside the newest one.
-    fn picture_budget(&self) -> usize {
-        PICTURE_BYTES.min(self.pacer.rate() / 16) as usize
     }
 
     /// The receiver lost its picture and says so with PLI, or with FIR under a command number.
@@ -541,8 +548,7 @@ impl Media {
         };
         let arrived = highest.saturating_sub(self.heard.highest) as f64 * (1.0 - lost);
         let round_trip = self.counters.round_trip.unwrap_or_default();
-        let key_arrived =
-            (self.heard.at..now).contains(&(self.pictures.key_sent_at() + round_trip));
+        let key_arrived = self.pictures.key_sent() + round_trip;
         let missing = Some(highest + 1).filter(|seq| *seq < self.leg.numbering.next_seq());
         let report = Report {
             lost,
@@ -550,7 +556,7 @@ impl Media {
             lag: missing.map_or(Duration::ZERO, |seq| self.sendings.age(seq, now)),
             round_trip: self.counters.round_trip,
             key_frame: stream.key_len(),
-            paced: self.behind() || key_arrived,
+            paced: self.behind() || (self.heard.at..now).contains(&key_arrived),
         };
         self.congestion.report(&report, packets, now);
         self.pacer.set_rate(self.congestion.rate(), now);

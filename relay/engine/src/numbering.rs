@@ -216,7 +216,9 @@ mod tests {
     #[test]
     fn what_is_sent_again_ends_where_it_was_told_to() {
         let mut numbering = Numbering::new(0, 0);
-        (0..4).for_each(|_| drop(numbering.take()));
+        for _ in 0..4 {
+            numbering.take();
+        }
         let stamp = Stamp::between(0, 2, 100, 200).unwrap();
         numbering.again(1, 3, stamp);
         let mut sent = Vec::new();

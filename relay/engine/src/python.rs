@@ -1,6 +1,6 @@
 //! The engine's Python face (`pancar_relay._engine`); its contract is `_engine.pyi`. Nothing but conversion.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,15 @@ use pyo3::prelude::*;
 use url::Url;
 
 use crate::address::Protocol;
+use crate::congestion::Share;
+use crate::counters::Dropped;
 use crate::engine::{self, Command};
 use crate::event::Event;
 use crate::floor;
 use crate::header::MAX_MID;
 use crate::hub::Keys;
 use crate::ice::Credentials;
-use crate::media::Negotiated;
+use crate::media::{Negotiated, Rtx};
 use crate::rtsp;
 use crate::srtp::Profile;
 
@@ -34,7 +36,9 @@ struct StreamStats {
     packets_sent: u64,
     bytes_sent: u64,
     packets_resent: u64,
-    frames_dropped: u64,
+    frames_dropped: HashMap<&'static str, u64>,
+    pictures_requested: u64,
+    pictures_resent: u64,
     last_frame_age: Option<f64>,
 }
 
@@ -44,13 +48,17 @@ struct ViewerStats {
     stream: u64,
     address: Option<(String, u16)>,
     transport: Option<&'static str>,
-    frames_dropped: u64,
     packets_sent: u64,
     bytes_sent: u64,
     packets_resent: u64,
     nacks_received: u64,
     fraction_lost: f64,
     round_trip: Option<f64>,
+    frames_dropped: HashMap<&'static str, u64>,
+    pictures_requested: u64,
+    pictures_resent: u64,
+    share: Option<&'static str>,
+    pace: u64,
 }
 
 #[pyclass(frozen, get_all, module = "pancar_relay._engine")]
@@ -61,6 +69,17 @@ struct EngineStats {
     datagrams_rejected: u64,
     tcp_connections: usize,
     gso: bool,
+}
+
+fn dropped(dropped: Dropped) -> HashMap<&'static str, u64> {
+    HashMap::from([("Late", dropped.late), ("Thinned", dropped.thinned)])
+}
+
+fn share_name(share: Share) -> &'static str {
+    match share {
+        Share::Everything => "Everything",
+        Share::KeyFrames => "KeyFrames",
+    }
 }
 
 fn parse_address(host: &str, port: u16) -> PyResult<SocketAddr> {
@@ -191,7 +210,7 @@ impl Engine {
         self.0.send(Command::StopPull(stream));
     }
 
-    #[pyo3(signature = (stream, *, local_ufrag, local_pwd, remote_ufrag, payload_type, ssrc, cname, mid=None, playout_delay=None))]
+    #[pyo3(signature = (stream, *, local_ufrag, local_pwd, remote_ufrag, payload_type, ssrc, cname, mid=None, playout_delay=None, rtx=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of the Python call"
@@ -207,8 +226,9 @@ impl Engine {
         cname: String,
         mid: Option<(u8, String)>,
         playout_delay: Option<u8>,
+        rtx: Option<(u8, u32)>,
     ) -> PyResult<u64> {
-        if payload_type > 127 {
+        if payload_type > 127 || rtx.is_some_and(|(payload_type, _)| payload_type > 127) {
             return Err(PyValueError::new_err("payload_type must be 0 to 127"));
         }
         let mid = mid
@@ -232,7 +252,7 @@ impl Engine {
             cname,
             mid,
             playout_delay,
-            rtx: None,
+            rtx: rtx.map(|(payload_type, ssrc)| Rtx { payload_type, ssrc }),
         };
         self.0.send(Command::AddViewer {
             viewer,
@@ -329,7 +349,9 @@ impl Engine {
                 packets_sent: s.sent.packets,
                 bytes_sent: s.sent.bytes,
                 packets_resent: s.sent.resent,
-                frames_dropped: s.sent.dropped.frames(),
+                frames_dropped: dropped(s.sent.dropped),
+                pictures_requested: s.sent.pictures_requested,
+                pictures_resent: s.sent.pictures_resent,
                 last_frame_age: s
                     .last_frame
                     .map(|at| now.saturating_duration_since(at).as_secs_f64()),
@@ -347,13 +369,17 @@ impl Engine {
                     Protocol::Udp => "udp",
                     Protocol::Tcp(_) => "tcp",
                 }),
-                frames_dropped: v.counters.dropped.frames(),
                 packets_sent: v.counters.packets_sent,
                 bytes_sent: v.counters.bytes_sent,
                 packets_resent: v.counters.packets_resent,
                 nacks_received: v.counters.nacks,
                 fraction_lost: v.counters.fraction_lost,
                 round_trip: v.counters.round_trip.map(|d| d.as_secs_f64()),
+                frames_dropped: dropped(v.counters.dropped),
+                pictures_requested: v.counters.pictures_requested,
+                pictures_resent: v.counters.pictures_resent,
+                share: v.share.map(share_name),
+                pace: v.pace,
             };
             Py::new(py, stats)
         });

@@ -26,6 +26,7 @@ fn engine(address: &str) -> Engine {
             cname: "pancar".into(),
             mid: None,
             playout_delay: None,
+            rtx: None,
         },
     });
     engine

@@ -249,8 +249,8 @@ fn a_lost_picture_comes_again_at_the_live_edge() {
     });
     world.run(seconds(1));
     world.join(Link::of_30_ms(), true);
-    world.run(seconds(2));
-    // Longer than what is asked for again: the receiver gives up and wants a picture.
+    world.run(Duration::from_millis(500));
+    // More is missing than is asked for again: the receiver wants a picture.
     world.relink(
         0,
         Link {
@@ -258,7 +258,7 @@ fn a_lost_picture_comes_again_at_the_live_edge() {
             ..Link::of_30_ms()
         },
     );
-    world.run(seconds(1));
+    world.run(Duration::from_millis(2300));
     world.relink(0, Link::of_30_ms());
     let back = world.now;
     world.run(seconds(4));

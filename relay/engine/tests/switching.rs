@@ -92,11 +92,11 @@ fn where_the_pictures_so_far_are_too_many_it_waits_for_a_key_frame() {
 fn who_thinks_better_of_it_stays() {
     let mut world = World::new(Camera::usual()).with_sub(large(250));
     let viewer = world.join(Link::of_30_ms(), true);
-    world.run(Duration::from_secs(2));
+    world.run(Duration::from_secs(5));
     world.switch(viewer, SUB);
     world.run(Duration::from_millis(500));
     world.switch(viewer, STREAM);
-    world.run(Duration::from_secs(12));
+    world.run(Duration::from_secs(8));
     assert_eq!(world.switched(), []);
 }
 
@@ -104,7 +104,7 @@ fn who_thinks_better_of_it_stays() {
 fn a_stream_that_ends_ends_no_viewer_who_was_to_come_to_it() {
     let mut world = World::new(Camera::usual()).with_sub(large(250));
     let viewer = world.join(Link::of_30_ms(), true);
-    world.run(Duration::from_secs(2));
+    world.run(Duration::from_secs(5));
     world.switch(viewer, SUB);
     world.run(Duration::from_millis(500));
     world.close(SUB);

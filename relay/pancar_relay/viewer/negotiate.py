@@ -6,7 +6,7 @@ sent, `counter_offer` makes one of the relay's own, and `read_counter_answer` re
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -55,6 +55,7 @@ BASELINES = ("42e01f", "42001f")
 # where checks come from. Leaving the rest out spares aiortc's parser its quadratic parts.
 _SHAPE_LINE = re.compile(r"a=(?:group|mid|rtcp-mux|inactive|sendonly|recvonly|sendrecv)\b")
 _FORMAT_LINE = re.compile(r"a=(rtpmap|fmtp|rtcp-fb):(\d{1,3}|\*) (.+)")
+_APT = re.compile(r"(?:^|;) *apt=(\d{1,3})(?:;|$)")
 _PORT = re.compile(r"(m=[^ ]+) [1-9][0-9]* ")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`{|}~0-9A-Za-z]{1,64}")
 _ICE_UFRAG = re.compile(r"[A-Za-z0-9+/=_-]{4,256}")
@@ -72,6 +73,8 @@ class Codec:
     profile_level_id: str
     level_asymmetry_allowed: bool
     feedback: tuple[tuple[str, str | None], ...]
+    # What retransmissions of it go out as (RFC 4588); None where the offer has no such payload type.
+    rtx_payload_type: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class Local:
     ice_ufrag: str
     ice_pwd: str
     ssrc: int
+    rtx_ssrc: int
     cname: str
 
 
@@ -157,13 +161,14 @@ def choose(codecs: Sequence[Codec], profile_level_id: str) -> Codec:
 def answer(offer: Offer, codec: Codec, local: Local) -> str:
     """The answer to `offer` with `codec`, one of its codecs."""
     before, middle, after = _template(offer.shape, codec, local.media, local.fingerprint)
-    return f"{before}- {local.ssrc} 0 IN IP4 127.0.0.1{middle}{_own(local)}{after}"
+    own = _own(local, rtx=codec.rtx_payload_type is not None)
+    return f"{before}- {local.ssrc} 0 IN IP4 127.0.0.1{middle}{own}{after}"
 
 
 def counter_offer(profile_level_id: str, local: Local) -> str:
     """An offer of the relay's own to send a stream of that profile-level-id (draft-ietf-wish-whep-04, 4.3.2)."""
     before, middle, after = _counter_template(profile_level_id, local.media, local.fingerprint)
-    return f"{before}- {local.ssrc} 0 IN IP4 127.0.0.1{middle}{_own(local)}{after}"
+    return f"{before}- {local.ssrc} 0 IN IP4 127.0.0.1{middle}{_own(local, rtx=False)}{after}"
 
 
 def read_counter_answer(text: str) -> Offer:
@@ -182,12 +187,14 @@ def candidates(media: MediaAddresses) -> tuple[str, ...]:
     return tuple(candidate_to_sdp(candidate) for candidate in _candidates(media))
 
 
-def _own(local: Local) -> str:
+def _own(local: Local, *, rtx: bool) -> str:
     """What follows the template's ice-ufrag attribute name: all that is the session's own."""
-    return (
-        f"{local.ice_ufrag}\r\na=ice-pwd:{local.ice_pwd}\r\n"
-        f"a=ssrc:{local.ssrc} cname:{local.cname}\r\na=ssrc:{local.ssrc} msid:{MSID}"
-    )
+    own = f"{local.ice_ufrag}\r\na=ice-pwd:{local.ice_pwd}"
+    if rtx:
+        own += f"\r\na=ssrc-group:FID {local.ssrc} {local.rtx_ssrc}"
+    for ssrc in (local.ssrc, local.rtx_ssrc) if rtx else (local.ssrc,):
+        own += f"\r\na=ssrc:{ssrc} cname:{local.cname}\r\na=ssrc:{ssrc} msid:{MSID}"
+    return own
 
 
 @lru_cache(maxsize=CACHED)
@@ -245,6 +252,10 @@ def _send(codecs: Sequence[Codec], extensions: Sequence[tuple[int | None, str]],
     media.msid = MSID
     media.rtcp_port, media.rtcp_host, media.rtcp_mux = 9, "0.0.0.0", True  # noqa: S104 - as above
     media.rtp.codecs = [_answered(codec) for codec in codecs]
+    for codec in codecs:
+        if codec.rtx_payload_type is not None:
+            media.fmt.append(codec.rtx_payload_type)
+            media.rtp.codecs.append(_rtx(codec.rtx_payload_type, codec.payload_type))
     media.rtp.headerExtensions = [
         RTCRtpHeaderExtensionParameters(id=identifier, uri=uri)
         for identifier, uri in extensions
@@ -294,8 +305,16 @@ def _divide(text: str) -> tuple[str, list[_Transport]]:
 def _h264_only(lines: list[str]) -> list[str]:
     formats = [match for line in lines if (match := _FORMAT_LINE.fullmatch(line)) is not None]
     h264 = {m[2] for m in formats if m[1] == "rtpmap" and m[3].upper().startswith(f"H264/{CLOCK_RATE}")}
+    retransmitting = {m[2] for m in formats if m[1] == "rtpmap" and m[3].lower() == f"rtx/{CLOCK_RATE}"}
+    # RFC 4588, 8.6: apt names the payload type that is retransmitted.
+    h264_rtx = {
+        m[2]
+        for m in formats
+        if m[1] == "fmtp" and m[2] in retransmitting and (apt := _APT.search(m[3])) is not None and apt[1] in h264
+    }
+    kept = h264 | h264_rtx
     # RFC 6184's own examples have blanks between parameters, which aiortc would take for parts of their names.
-    return [m[0].replace("; ", ";") for m in formats if m[2] in h264 or (m[1] == "rtcp-fb" and m[2] == "*" and h264)]
+    return [m[0].replace("; ", ";") for m in formats if m[2] in kept or (m[1] == "rtcp-fb" and m[2] == "*" and h264)]
 
 
 # Browsers of one kind send offers of one shape: parsing it once saves half the CPU of reading an offer.
@@ -314,7 +333,8 @@ def _shape(essence: str) -> Shape:
     media = session.media[index]
     if not media.rtcp_mux:
         raise NegotiationError("the SDP's video section lacks rtcp-mux")
-    codecs = tuple(codec for codec in map(_codec, media.rtp.codecs) if codec is not None)
+    rtx = _rtx_payload_types(media.rtp.codecs)
+    codecs = tuple(found for codec in media.rtp.codecs if (found := _codec(codec, rtx)) is not None)
     if not codecs:
         raise NoCommonCodecError("the SDP holds no H.264 in packetization-mode 1")
     mid = sections[index].mid
@@ -378,7 +398,17 @@ def _extension(media: MediaDescription, uri: str) -> int | None:
     return next((x.id for x in media.rtp.headerExtensions if x.uri == uri and 1 <= x.id <= 14), None)
 
 
-def _codec(codec: RTCRtpCodecParameters) -> Codec | None:
+def _rtx_payload_types(codecs: Sequence[RTCRtpCodecParameters]) -> dict[int, int]:
+    """Of retransmission, by the payload type that is retransmitted."""
+    found: dict[int, int] = {}
+    for codec in codecs:
+        apt, payload_type = codec.parameters.get("apt"), codec.payloadType
+        if codec.name.lower() == "rtx" and isinstance(apt, int) and payload_type is not None and payload_type <= 127:
+            found.setdefault(apt, payload_type)
+    return found
+
+
+def _codec(codec: RTCRtpCodecParameters, rtx: Mapping[int, int]) -> Codec | None:
     parameters = codec.parameters
     payload_type = codec.payloadType
     if parameters.get("packetization-mode") != "1" or payload_type is None or not 0 <= payload_type <= 127:
@@ -392,6 +422,8 @@ def _codec(codec: RTCRtpCodecParameters) -> Codec | None:
         profile_level_id=profile_level_id,
         level_asymmetry_allowed=parameters.get("level-asymmetry-allowed") == "1",
         feedback=tuple(wanted for wanted in FEEDBACK if wanted in offered),
+        # Nothing asks for retransmissions but NACK.
+        rtx_payload_type=rtx.get(payload_type) if ("nack", None) in offered else None,
     )
 
 
@@ -418,6 +450,12 @@ def _answered(codec: Codec) -> RTCRtpCodecParameters:
 def _candidates(addresses: MediaAddresses) -> list[RTCIceCandidate]:
     udp = [_candidate(*where) for where in enumerate(addresses.udp)]
     return udp + [_tcp_candidate(*where) for where in enumerate(addresses.tcp)]
+
+
+def _rtx(payload_type: int, retransmitted: int) -> RTCRtpCodecParameters:
+    return RTCRtpCodecParameters(
+        mimeType="video/rtx", clockRate=CLOCK_RATE, payloadType=payload_type, parameters={"apt": retransmitted}
+    )
 
 
 def _candidate(index: int, address: tuple[str, int]) -> RTCIceCandidate:

@@ -191,12 +191,15 @@ class Sessions:
         )
 
     def _local(self) -> Local:
+        ssrc = secrets.randbelow(0xFFFF_FFFF) + 1
         return Local(
             media=self._media,
             ice_ufrag=secrets.token_hex(4),
             ice_pwd=secrets.token_hex(16),
             fingerprint=self._fingerprint,
-            ssrc=secrets.randbelow(0xFFFF_FFFF) + 1,
+            ssrc=ssrc,
+            # Random as well, and another.
+            rtx_ssrc=ssrc ^ (secrets.randbelow(0xFFFF_FFFF) + 1),
             cname=secrets.token_hex(8),
         )
 
@@ -216,6 +219,7 @@ class Sessions:
             cname=local.cname,
             mid=(shape.mid_extension, shape.mid) if shape.mid_extension is not None else None,
             playout_delay=shape.playout_delay_extension,
+            rtx=(codec.rtx_payload_type, local.rtx_ssrc) if codec.rtx_payload_type is not None else None,
         )
         self._count += 1
         session = Session(

@@ -14,7 +14,7 @@ from pancar_relay.viewer.rights import Rights, Viewer
 from pancar_relay.viewer.sessions import COUNTER_OFFER_SECONDS, PENDING_LIMIT, Sessions
 from rigs.whep import FINGERPRINT, counter_answer, video
 
-LOCAL = Local(MediaAddresses((("192.0.2.10", 40000),)), f"sha-256 {FINGERPRINT}", "abcdefgh", "p" * 32, 7, "cname")
+LOCAL = Local(MediaAddresses((("192.0.2.10", 40000),)), f"sha-256 {FINGERPRINT}", "abcdefgh", "p" * 32, 7, 8, "cname")
 VIEWER = Viewer("petugas", frozenset({"watch"}), ("*",), 2e9, "kid", "pem", "issuer", "audience")
 # Of a camera, all that a counter-offer is made from.
 LIVE = cast(View, SimpleNamespace(key=CameraKey("kota", "taman"), video=SimpleNamespace(profile_level_id="640028")))

@@ -17,6 +17,7 @@ LOCAL = Local(
     ice_ufrag="abcdefgh",
     ice_pwd="p" * 32,
     ssrc=3_000_000_000,
+    rtx_ssrc=3_000_000_001,
     cname="cname",
 )
 VIDEO = f"""m=video 9 UDP/TLS/RTP/SAVPF 96 97 98
@@ -62,7 +63,7 @@ def test_the_video_section_is_accepted() -> None:
     read, session, video = answered(offer())
     assert (read.ice_ufrag, [f.value for f in read.fingerprints]) == ("frag", [FINGERPRINT])
     assert (video.direction, video.rtp.muxId, video.rtcp_mux) == ("sendonly", "0", True)
-    assert [codec.payloadType for codec in video.rtp.codecs] == [97]
+    assert [codec.payloadType for codec in video.rtp.codecs] == [97, 98]
     assert video.rtp.codecs[0].parameters == {
         "level-asymmetry-allowed": "1",
         "packetization-mode": "1",
@@ -96,7 +97,7 @@ def test_the_relay_is_ice_lite_and_the_dtls_server() -> None:
     # RFC 6544, 4.2: the direction preference of passive candidates is 4.
     assert [priority >> 21 & 7 for priority in priorities[2:]] == [4, 4]
     assert len({candidate.foundation for candidate in video.ice_candidates}) == 4
-    assert [(s.ssrc, s.cname) for s in video.ssrc] == [(LOCAL.ssrc, LOCAL.cname)]
+    assert [(s.ssrc, s.cname) for s in video.ssrc] == [(LOCAL.ssrc, LOCAL.cname), (LOCAL.rtx_ssrc, LOCAL.cname)]
 
 
 def test_every_other_section_is_rejected_in_place() -> None:
@@ -213,6 +214,41 @@ def test_limits() -> None:
         read_offer(offer("m=audio 9 UDP/TLS/RTP/SAVPF 0\n" * (MEDIA_LIMIT + 1)))
     with pytest.raises(NegotiationError, match="fingerprints"):
         read_offer(offer(VIDEO + f"a=fingerprint:sha-256 {FINGERPRINT}\n" * 20))
+
+
+def test_retransmissions_are_a_stream_of_their_own_where_offered() -> None:
+    read, _, video = answered(offer())
+    assert read.shape.codecs[0].rtx_payload_type == 98
+    assert (video.fmt, video.rtp.codecs[1].name, video.rtp.codecs[1].parameters) == ([97, 98], "rtx", {"apt": 97})
+    # RFC 5576, 4.2; RFC 4588, 8.5.
+    assert [(g.semantic, g.items) for g in video.ssrc_group] == [("FID", [LOCAL.ssrc, LOCAL.rtx_ssrc])]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("a=rtpmap:98 rtx/90000\n", ""),
+        ("apt=97", "apt=96"),
+        ("apt=97", "apt=x"),
+        ("a=fmtp:98 apt=97\n", ""),
+        ("a=rtcp-fb:97 nack\n", ""),
+    ],
+)
+def test_what_was_lost_is_sent_again_as_it_was_where_nothing_else_is_offered(wrong: str, right: str) -> None:
+    read, _, video = answered(offer(VIDEO.replace(wrong, right)))
+    assert read.shape.codecs[0].rtx_payload_type is None
+    assert (video.fmt, len(video.rtp.codecs), video.ssrc_group) == ([97], 1, [])
+    assert [s.ssrc for s in video.ssrc] == [LOCAL.ssrc]
+
+
+def test_each_payload_type_has_its_own_retransmissions() -> None:
+    second = VIDEO.replace("96 97 98", "96 97 98 99 100") + (
+        "a=rtpmap:99 H264/90000\na=rtcp-fb:99 nack\n"
+        "a=fmtp:99 packetization-mode=1;profile-level-id=640028\n"
+        "a=rtpmap:100 rtx/90000\na=fmtp:100 apt=99;rtx-time=3000\n"
+    )
+    _, _, video = answered(offer(second), profile="640028")
+    assert (video.fmt, video.rtp.codecs[1].parameters) == ([99, 100], {"apt": 99})
 
 
 def test_an_extension_that_a_one_byte_header_cannot_hold_is_left_out() -> None:
