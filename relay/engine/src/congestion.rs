@@ -179,9 +179,11 @@ impl Congestion {
         self.free_since = None;
     }
 
-    /// Another stream is sent, of which nothing is known yet: all of it.
-    pub fn renewed(&mut self, now: Instant) {
+    /// Another stream is sent, with key frames of so many bytes: all of it, and at a pace that lets it show whether the
+    /// path carries it. What was found of the one before, which may have been a small one, would hold it up.
+    pub fn renewed(&mut self, key_frame: usize, now: Instant) {
         self.step = 0;
+        self.rate = self.rate.max(2 * stretched(key_frame)).min(MOST_RATE);
         self.congested_since = None;
         self.free_since = None;
         self.raised = Some(now);

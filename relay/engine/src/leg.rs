@@ -54,14 +54,6 @@ impl Leg {
         self.numbering.resolve(seq)
     }
 
-    /// Whether the next packet is in the middle of a frame, which has to be sent as a whole.
-    pub fn within_frame(&self, stream: &Stream) -> bool {
-        let next = self.numbering.next_packet();
-        stream
-            .frame_of(next)
-            .is_some_and(|frame| frame.first != next)
-    }
-
     /// The leg that follows this one, which is of the stream `from`, with the newest frame of `to`: at a key frame, or
     /// with the GOP so far where `admit` lets so many bytes pass, its timestamps squeezed in between the newest of
     /// `from` and the frame's. None where the decoder could not follow.

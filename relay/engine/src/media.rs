@@ -449,12 +449,10 @@ impl Media {
         self.leg_before.as_ref().map(|leg| leg.stream)
     }
 
-    /// Goes over from one stream of the camera to another, whose newest frame is sent next; what waited is left out.
+    /// Goes over from one stream of the camera to another, whose newest frame is sent next; what waited is left out,
+    /// also of a frame that was begun: on a thin network one always is, and the key frame behind it needs none of it.
     /// Returns whether it could be done with that frame.
     pub fn switch(&mut self, id: u64, from: &Stream, to: &Stream, now: Instant) -> bool {
-        if self.leg.within_frame(from) {
-            return false;
-        }
         let (pictures, pace) = (&mut self.pictures, self.pacer.rate());
         let admit = |bytes| pictures.admit(bytes, pace, now);
         let Some(leg) = self.leg.onto(id, from, to, admit, now) else {
@@ -463,7 +461,8 @@ impl Media {
         self.leg_before = Some(Box::new(std::mem::replace(&mut self.leg, leg)));
         self.phase = Phase::Live;
         self.pictures.key_frame(now);
-        self.congestion.renewed(now);
+        self.congestion.renewed(to.key_len(), now);
+        self.pacer.set_rate(self.congestion.rate(), now);
         true
     }
 
