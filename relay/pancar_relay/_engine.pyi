@@ -169,7 +169,7 @@ class ViewerStats:
     def nacks_received(self) -> int: ...
     @property
     def fraction_lost(self) -> float:
-        """0 to 1, from its latest receiver report."""
+        """0 to 1, as its receiver reports tell of the latest second."""
     @property
     def round_trip(self) -> float | None:
         """Seconds, from its latest receiver report."""

@@ -6,6 +6,8 @@
 //! its loss, and how long the first packet that it does not cover is under way, which shows a queue before it spills.
 //! Every receiver sends those. Transport-wide feedback takes a number in each packet, the sending time of each packet
 //! of each viewer, and ten to twenty RTCP packets a second and viewer to be opened: a third of what the fan-out costs.
+//! REMB is taken where it comes, and not asked for: browsers send it only where each packet says when it was sent,
+//! which makes what is resent differ, and tells little that reports do not.
 
 use std::time::{Duration, Instant};
 
@@ -74,9 +76,10 @@ pub struct Congestion {
     free_since: Option<Instant>,
     raised: Option<Instant>,
     hold: Duration,
-    /// Since the last cut or report: packets lost, and how many had been sent at its time.
+    /// Packets known to be lost since the last report or cut, and how many had been sent by the report before or the cut.
     lost: u64,
     sent_before: u64,
+    sent_at_report: u64,
     cut: Option<Instant>,
 }
 
@@ -95,6 +98,7 @@ impl Default for Congestion {
             hold: LEAST_HOLD,
             lost: 0,
             sent_before: 0,
+            sent_at_report: 0,
             cut: None,
         }
     }
@@ -118,7 +122,9 @@ impl Congestion {
     /// Takes a receiver report; `sent` counts all packets so far.
     pub fn report(&mut self, report: &Report, sent: u64, now: Instant) {
         self.lost = 0;
-        self.sent_before = sent;
+        // A NACK comes right behind a report: what is lost was sent before.
+        self.sent_before = self.sent_at_report;
+        self.sent_at_report = sent;
         self.delivered = report.delivered;
         if let Some(new) = report.round_trip {
             let crept = self
@@ -226,7 +232,8 @@ impl Congestion {
             .cut
             .is_none_or(|at| now.saturating_duration_since(at) >= interval.max(LEAST_CUT_INTERVAL));
         if many && due {
-            self.slow_down((self.rate / 2).max(stretched(key_frame)));
+            let least = stretched(key_frame).max(self.delivered * 2);
+            self.slow_down((self.rate / 2).max(least));
             self.lost = 0;
             self.sent_before = sent;
             self.cut = Some(now);

@@ -15,7 +15,6 @@ use crate::h264::Packetized;
 use crate::ice::{Credentials, Ice, Retired};
 use crate::media::{Media, Negotiated};
 use crate::pacer;
-use crate::rtcp;
 use crate::srtp;
 use crate::stream::Stream;
 use crate::stun;
@@ -484,34 +483,12 @@ impl Hub {
         let viewer = self.viewers.get_mut(&id)?;
         let (media, to) = (viewer.media.as_mut()?, viewer.ice.selected()?);
         let stream = &self.streams.get(&viewer.stream)?.stream;
-        let ssrc = media.ssrc();
         self.scratch.clear();
         self.scratch
             .extend_from_slice(media.open_rtcp(datagram).ok()?);
-        for packet in rtcp::parse(&self.scratch) {
-            match packet {
-                rtcp::Packet::Nack { media_ssrc, lost } if media_ssrc == ssrc => {
-                    let before = media.stream_before().and_then(|id| self.streams.get(&id));
-                    media.resend(lost, stream, before.map(|w| &w.stream), to, now, out);
-                }
-                rtcp::Packet::ReceiverReport { blocks, .. }
-                | rtcp::Packet::SenderReport { blocks, .. } => {
-                    for block in blocks.filter(|b| b.ssrc == ssrc) {
-                        media.reported(&block, stream, ntp_middle, now);
-                    }
-                }
-                rtcp::Packet::Pli { media_ssrc } if media_ssrc == ssrc => {
-                    media.request_picture(None, now);
-                }
-                rtcp::Packet::Fir { entries } => {
-                    for entry in entries.filter(|e| e.ssrc == ssrc) {
-                        media.request_picture(Some(entry.sequence), now);
-                    }
-                }
-                rtcp::Packet::Remb { bitrate } => media.estimated(bitrate, now),
-                _ => {}
-            }
-        }
+        let before = media.stream_before().and_then(|id| self.streams.get(&id));
+        let streams = (stream, before.map(|watched| &watched.stream));
+        media.feedback(&self.scratch, streams, ntp_middle, to, now, out);
         Some(())
     }
 

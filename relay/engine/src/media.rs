@@ -21,8 +21,9 @@ use crate::stream::{CLOCK_RATE, Frame, Start, Stream};
 use crate::transmit::Transmit;
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
-/// Reports in quicker succession tell nothing new.
-const HEARD_INTERVAL: Duration = Duration::from_millis(200);
+/// Browsers put a report before each NACK: on a bad path dozens a second, each about a few packets. One is taken in so
+/// long a time, and loss from the sums in it, for its own share is that of an instant.
+const HEARD_INTERVAL: Duration = Duration::from_millis(800);
 /// Who is behind for so long, with pictures of such an age, goes on from the next key frame.
 const PATIENCE: Duration = Duration::from_millis(1500);
 const LATE: Duration = Duration::from_millis(800);
@@ -69,6 +70,7 @@ enum Phase {
 struct Heard {
     at: Instant,
     highest: u64,
+    lost: i32,
     packets: u64,
     bytes: u64,
 }
@@ -120,7 +122,8 @@ impl Media {
             cname: negotiated.cname.as_str().into(),
             heard: Heard {
                 at: now,
-                highest: numbering.next_seq(),
+                highest: numbering.next_seq().saturating_sub(1),
+                lost: 0,
                 packets: 0,
                 bytes: 0,
             },
@@ -377,8 +380,45 @@ impl Media {
         }
     }
 
+    /// Takes a compound packet of the receiver's, opened; with the stream that he is sent and the one before, and the
+    /// middle 32 bits of now as NTP has them.
+    pub fn feedback<T: Transmit>(
+        &mut self,
+        compound: &[u8],
+        (stream, before): (&Stream, Option<&Stream>),
+        ntp_middle: u32,
+        to: TransportAddress,
+        now: Instant,
+        out: &mut T,
+    ) {
+        let ssrc = self.ssrc;
+        for packet in rtcp::parse(compound) {
+            match packet {
+                rtcp::Packet::Nack { media_ssrc, lost } if media_ssrc == ssrc => {
+                    self.resend(lost, stream, before, to, now, out);
+                }
+                rtcp::Packet::ReceiverReport { blocks, .. }
+                | rtcp::Packet::SenderReport { blocks, .. } => {
+                    for block in blocks.filter(|b| b.ssrc == ssrc) {
+                        self.reported(&block, stream, ntp_middle, now);
+                    }
+                }
+                rtcp::Packet::Pli { media_ssrc } if media_ssrc == ssrc => {
+                    self.request_picture(None, now);
+                }
+                rtcp::Packet::Fir { entries } => {
+                    for entry in entries.filter(|e| e.ssrc == ssrc) {
+                        self.request_picture(Some(entry.sequence), now);
+                    }
+                }
+                rtcp::Packet::Remb { bitrate } => self.estimated(bitrate, now),
+                _ => {}
+            }
+        }
+    }
+
     /// Answers NACKed sequence numbers (RFC 4585, 6.2.1) with the very packets that were lost, or with what they held.
-    pub fn resend<T: Transmit>(
+    fn resend<T: Transmit>(
         &mut self,
         lost: impl Iterator<Item = u16>,
         stream: &Stream,
@@ -467,7 +507,7 @@ impl Media {
     }
 
     /// The receiver lost its picture and says so with PLI, or with FIR under a command number.
-    pub fn request_picture(&mut self, command: Option<u8>, now: Instant) {
+    fn request_picture(&mut self, command: Option<u8>, now: Instant) {
         let round_trip = self.counters.round_trip.unwrap_or(USUAL_ROUND_TRIP);
         if self.pictures.request(command, round_trip, now) {
             self.counters.pictures_requested += 1;
@@ -475,7 +515,7 @@ impl Media {
     }
 
     /// The receiver's estimate of the bandwidth, in bits a second.
-    pub fn estimated(&mut self, bitrate: u64, now: Instant) {
+    fn estimated(&mut self, bitrate: u64, now: Instant) {
         self.congestion.estimated(bitrate);
         self.pacer.set_rate(self.congestion.rate(), now);
     }
@@ -513,14 +553,13 @@ impl Media {
     }
 
     /// Takes the receiver's view of the path from its report block on us; `ntp` is the middle 32 bits of now.
-    pub fn reported(
+    fn reported(
         &mut self,
         block: &rtcp::ReportBlock,
         stream: &Stream,
         ntp_middle: u32,
         now: Instant,
     ) {
-        self.counters.fraction_lost = f64::from(block.fraction_lost) / 256.0;
         if block.last_sr != 0 {
             // RFC 3550, 6.4.1: A - LSR - DLSR, in 1/65536 s.
             let round_trip = ntp_middle
@@ -539,13 +578,16 @@ impl Media {
         if since < HEARD_INTERVAL {
             return;
         }
-        let lost = self.counters.fraction_lost;
+        let expected = highest.saturating_sub(self.heard.highest);
+        let lost = block.cumulative_lost.saturating_sub(self.heard.lost).max(0);
+        let lost = (f64::from(lost) / expected.max(1) as f64).min(1.0);
+        self.counters.fraction_lost = lost;
         let (packets, bytes) = (self.counters.packets_sent, self.counters.bytes_sent);
         let size = match packets - self.heard.packets {
             0 => bytes / packets.max(1),
             sent => (bytes - self.heard.bytes) / sent,
         };
-        let arrived = highest.saturating_sub(self.heard.highest) as f64 * (1.0 - lost);
+        let arrived = expected as f64 * (1.0 - lost);
         let round_trip = self.counters.round_trip.unwrap_or_default();
         let key_arrived = self.pictures.key_sent() + round_trip;
         let missing = Some(highest + 1).filter(|seq| *seq < self.leg.numbering.next_seq());
@@ -562,6 +604,7 @@ impl Media {
         self.heard = Heard {
             at: now,
             highest,
+            lost: block.cumulative_lost,
             packets,
             bytes,
         };
@@ -569,9 +612,5 @@ impl Media {
 
     pub fn open_rtcp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], srtp::OpenError> {
         self.receiver.open_rtcp(packet)
-    }
-
-    pub fn ssrc(&self) -> u32 {
-        self.ssrc
     }
 }

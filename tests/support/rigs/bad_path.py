@@ -30,10 +30,13 @@ async () => {
 
 
 class BadPath:
-    """`loss` is the share of the relay's RTP packets that never arrive."""
+    """`loss` is the share of the relay's RTP packets that never arrive; retransmissions are among them, and may be lost
+    altogether."""
 
     def __init__(self) -> None:
         self.loss = 0.0
+        self.loses_retransmissions = False
+        self._media: dict[int, bytes] = {}
         self._dice = random.Random(5)  # noqa: S311 - which packets are lost, no secret
         self._transports: list[asyncio.DatagramTransport] = []
 
@@ -48,9 +51,13 @@ class BadPath:
         address: tuple[str, int] = far.out.get_extra_info("sockname")
         return address
 
-    def loses(self, datagram: bytes) -> bool:
-        media = 128 <= datagram[0] < 192 and not 192 <= datagram[1] < 224
-        return media and self._dice.random() < self.loss
+    def loses(self, session: object, datagram: bytes) -> bool:
+        if not 128 <= datagram[0] < 192 or 192 <= datagram[1] < 224:
+            return False
+        # The first source of a session is the video, the other its retransmissions.
+        source = datagram[8:12]
+        first = self._media.setdefault(id(session), source)
+        return (self.loses_retransmissions and source != first) or self._dice.random() < self.loss
 
     def close(self) -> None:
         for transport in self._transports:
@@ -67,7 +74,7 @@ class _Far(asyncio.DatagramProtocol):
         self._path = path
 
     def datagram_received(self, data: bytes, _: object) -> None:
-        if self.viewer is not None and not self._path.loses(data):
+        if self.viewer is not None and not self._path.loses(self, data):
             self.out.sendto(data, self.viewer)
 
 

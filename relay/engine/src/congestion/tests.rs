@@ -137,6 +137,25 @@ fn nacks_halve_the_pace_of_a_burst_once_a_round_trip() {
 }
 
 #[test]
+fn a_nack_behind_a_report_is_about_what_was_sent_before_it() {
+    let (mut congestion, now) = (Congestion::default(), Instant::now());
+    let report = Report {
+        lost: 0.0,
+        delivered: 2_000_000,
+        lag: ROUND_TRIP,
+        round_trip: Some(ROUND_TRIP),
+        key_frame: 60_000,
+        paced: false,
+    };
+    congestion.report(&report, 200, now);
+    congestion.report(&report, 400, now + SECOND);
+    congestion.nacked(20, 400, 60_000, now + SECOND);
+    assert_eq!(congestion.rate(), START_RATE, "20 of 200");
+    congestion.nacked(40, 400, 60_000, now + SECOND);
+    assert_eq!(congestion.rate(), START_RATE / 2, "60 of 200");
+}
+
+#[test]
 fn an_estimate_slows_the_pace_where_it_is_below_what_arrives() {
     let mut path = Path::new();
     path.report(0.0, 0);

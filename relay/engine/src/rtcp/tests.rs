@@ -241,6 +241,35 @@ proptest! {
     }
 
     #[test]
+    fn an_estimate_parses_to_what_was_written(mantissa in 0u32..1 << 18, exponent in 0u8..64, ssrcs in 0u8..4) {
+        let [_, m2, m1, m0] = mantissa.to_be_bytes();
+        let mut body = b"\0\0\0\x01\0\0\0\0REMB".to_vec();
+        body.extend([ssrcs, exponent << 2 | m2, m1, m0]);
+        body.extend((0..ssrcs).flat_map(|ssrc| [0, 0, 0, ssrc]));
+        let packet = packet(206, 15, &body);
+        let Some(Packet::Remb { bitrate }) = parse(&packet).next() else {
+            panic!("REMB");
+        };
+        let expected = u128::from(mantissa) << exponent;
+        prop_assert_eq!(u128::from(bitrate), expected.min(u128::from(u64::MAX)));
+    }
+
+    #[test]
+    fn commands_parse_to_what_was_written(entries in prop::collection::vec(any::<(u32, u8)>(), 0..20)) {
+        let mut body = vec![0; 8];
+        for (ssrc, sequence) in &entries {
+            body.extend(ssrc.to_be_bytes());
+            body.extend([*sequence, 0, 0, 0]);
+        }
+        let packet = packet(206, 4, &body);
+        let Some(Packet::Fir { entries: parsed }) = parse(&packet).next() else {
+            panic!("FIR");
+        };
+        let parsed: Vec<_> = parsed.map(|entry| (entry.ssrc, entry.sequence)).collect();
+        prop_assert_eq!(parsed, entries);
+    }
+
+    #[test]
     fn survives_noise(mut noise in prop::collection::vec(any::<u8>(), 0..200), kind in 200u8..208) {
         if let [first, packet_type, ..] = &mut noise[..] {
             (*first, *packet_type) = (*first & 0x3f | VERSION, kind);

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use self::network::{Camera, Link, STREAM, SUB, SUB_FRAMES, World};
-
-mod network;
+use super::world::{Camera, Link, STREAM, SUB, SUB_FRAMES, World};
 
 fn small(gop: u64) -> Camera {
     Camera {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use _engine::rtcp;
 use _engine::srtp::{self, Profile};
 
-use super::{HEADER, KEY, Packets, SALT, open, payload};
+use crate::world::{HEADER, KEY, Packets, SALT, open, payload};
 
 const NACK_RETRY: Duration = Duration::from_millis(100);
 const NACK_TRIES: u32 = 10;
@@ -37,7 +37,7 @@ struct Counted {
 }
 
 pub struct Receiver {
-    ssrc: u32,
+    pub ssrc: u32,
     rtx: Option<u32>,
     rtcp_in: srtp::Receiver,
     rtcp_out: srtp::Sender,
@@ -52,6 +52,7 @@ pub struct Receiver {
     behind: u64,
     asked_picture: Option<Instant>,
     hungry_since: Option<Instant>,
+    first: Option<u64>,
     counted: Counted,
     before: Counted,
     sender_report: Option<(u32, Instant)>,
@@ -78,6 +79,7 @@ impl Receiver {
             behind: 0,
             asked_picture: None,
             hungry_since: None,
+            first: None,
             counted: Counted::default(),
             before: Counted::default(),
             sender_report: None,
@@ -118,6 +120,7 @@ impl Receiver {
             assert_eq!(ssrc, self.ssrc);
             let before = self.newest;
             let index = extend(seq, &mut self.newest);
+            self.first.get_or_insert(index);
             let payload = open(datagram, (index >> 16) as u32);
             self.counted.received += 1;
             for missing in before.map_or(index, |before| before + 1)..index {
@@ -248,9 +251,17 @@ impl Receiver {
             self.plis += 1;
             out.push(self.feedback_packet(206, 1, &[]));
         }
-        if now >= self.next_report {
-            self.next_report = now + Duration::from_secs(1);
-            out.extend(self.report(now));
+        if now >= self.next_report || !out.is_empty() {
+            // As browsers do, who put one before each NACK.
+            let report = self.report(now);
+            match (report, out.first_mut()) {
+                (Some(mut report), Some(first)) => {
+                    report.append(first);
+                    *first = report;
+                }
+                (Some(report), None) => out.push(report),
+                _ => {}
+            }
         }
         out.iter_mut()
             .for_each(|packet| self.rtcp_out.seal_rtcp(packet).unwrap());
@@ -266,7 +277,13 @@ impl Receiver {
         now - *self.hungry_since.get_or_insert(now) >= HUNGER
     }
 
-    pub fn feedback_packet(&self, packet_type: u8, format: u8, body: &[u8]) -> Vec<u8> {
+    pub fn sealed_feedback(&mut self, packet_type: u8, format: u8, body: &[u8]) -> Vec<u8> {
+        let mut packet = self.feedback_packet(packet_type, format, body);
+        self.rtcp_out.seal_rtcp(&mut packet).unwrap();
+        packet
+    }
+
+    fn feedback_packet(&self, packet_type: u8, format: u8, body: &[u8]) -> Vec<u8> {
         let mut packet = vec![0x80 | format, packet_type];
         packet.extend_from_slice(&((2 + body.len() / 4) as u16).to_be_bytes());
         packet.extend_from_slice(&9u32.to_be_bytes());
@@ -276,13 +293,12 @@ impl Receiver {
     }
 
     fn report(&mut self, now: Instant) -> Option<Vec<u8>> {
+        self.next_report = now + Duration::from_secs(1);
         self.counted.highest = self.newest?;
+        let first = self.first?;
+        let all = self.counted.highest + 1 - first;
+        let sum = (all as i64 - self.counted.received as i64).clamp(-0x80_0000, 0x7f_ffff);
         let expected = self.counted.highest - self.before.highest.min(self.counted.highest);
-        let expected = if self.before.highest == 0 {
-            self.counted.received
-        } else {
-            expected
-        };
         let received = self.counted.received - self.before.received;
         let lost = (expected.saturating_sub(received) * 256)
             .checked_div(expected)
@@ -294,7 +310,7 @@ impl Receiver {
         let words = [
             9,
             self.ssrc,
-            (lost.min(255) as u32) << 24,
+            (lost.min(255) as u32) << 24 | (sum as u32 & 0xff_ffff),
             self.counted.highest as u32,
             0,
             last_sr,

@@ -1,8 +1,6 @@
 //! A hub, a camera and viewers on a network that loses, delays and queues, in virtual time. Every datagram that leaves
 //! the hub is checked: one SRTP index seals one byte string, and timestamps never run backwards.
 
-#![allow(dead_code, reason = "each scenario uses a part of it")]
-
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::SocketAddr;
@@ -18,9 +16,7 @@ use _engine::media::{Negotiated, Rtx};
 use _engine::srtp::{self, Profile};
 use _engine::transmit::Transmit;
 
-use self::receiver::{PLAYOUT, Receiver, Shown};
-
-pub mod receiver;
+use crate::receiver::{self, PLAYOUT, Receiver, Shown};
 
 pub const STREAM: u64 = 1;
 /// A smaller stream of the same camera, and where its frames' numbers begin.
@@ -368,6 +364,14 @@ impl World {
         end.down.link = link;
         end.up.link = upward(link);
         end.down.free_at = self.now;
+    }
+
+    /// The viewer sends feedback of his own accord (RFC 4585, 6.1).
+    pub fn ask(&mut self, viewer: usize, packet_type: u8, format: u8, body: &[u8]) {
+        let packet = self.ends[viewer]
+            .receiver
+            .sealed_feedback(packet_type, format, body);
+        self.send(viewer, true, packet);
     }
 
     pub fn stats(&self, viewer: usize) -> ViewerStats {

@@ -1,0 +1,7 @@
+//! Viewers on networks of every kind, in virtual time: two real ends on a fake wire.
+
+mod impaired;
+mod receiver;
+mod sealing;
+mod switching;
+mod world;
