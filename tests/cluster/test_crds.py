@@ -106,7 +106,6 @@ def test_defaults_are_those_of_the_model(own: Kube) -> None:
     assert own.get("camera/gate")["spec"] == {
         "source": {
             "main": {"url": "rtsp://192.0.2.10/stream", "transport": "Auto"},
-            "maxSessions": 1,
             "audio": False,
         },
         "pull": "Always",

@@ -185,11 +185,13 @@ impl Congestion {
         self.free_since = None;
     }
 
-    /// Another stream is sent, with key frames of so many bytes: all of it, and at a pace that lets it show whether the
-    /// path carries it. What was found of the one before, which may have been a small one, would hold it up.
-    pub fn renewed(&mut self, key_frame: usize, now: Instant) {
+    /// Another stream is sent, with key frames of so many bytes and so many bits a second: all of it, and at a pace that
+    /// lets it show whether the path carries it. What was found of the one before, which may have been a small one,
+    /// would hold it up.
+    pub fn renewed(&mut self, key_frame: usize, bitrate: u64, now: Instant) {
         self.step = 0;
-        self.rate = self.rate.max(2 * stretched(key_frame)).min(MOST_RATE);
+        let pace = 2 * stretched(key_frame).max(bitrate);
+        self.rate = self.rate.max(pace).min(MOST_RATE);
         self.congested_since = None;
         self.free_since = None;
         self.raised = Some(now);
@@ -240,11 +242,11 @@ impl Congestion {
         }
     }
 
-    /// The receiver's own estimate (REMB), in bits a second. It tells of a queue sooner than reports do, and is wrong
-    /// more often: so it slows the pace, and does not decide on the share. Above what arrives it says nothing, for it
-    /// is never much more than that.
+    /// The receiver's own estimate (REMB), in bits a second. Where reports tell of a queue it says how far to slow down.
+    /// Without one it says nothing: it is never much more than what arrives, and grows by less than a tenth a second
+    /// where that has become more.
     pub fn estimated(&mut self, bitrate: u64) {
-        if bitrate < self.delivered / 10 * 9 {
+        if self.queueing && bitrate < self.delivered / 10 * 9 {
             self.rate = self.rate.min(bitrate.max(LEAST_RATE));
         }
     }

@@ -17,7 +17,7 @@ pub struct Counters {
 }
 
 /// Frames that a viewer was not sent, by reason.
-#[derive(Default, Clone, Copy)]
+#[derive(Default, Clone, Copy, Debug)]
 pub struct Dropped {
     /// They waited for the viewer's network for too long.
     pub late: u64,

@@ -236,6 +236,17 @@ impl Stream {
         self.gop_len
     }
 
+    /// Bits a second, over what is kept; 0 where that is no more than a frame.
+    pub fn bitrate(&self) -> u64 {
+        let (Some(oldest), Some(newest)) = (self.frames.front(), self.frames.back()) else {
+            return 0;
+        };
+        let ticks = newest.timestamp - oldest.timestamp;
+        (self.bytes as u64 * 8 * CLOCK_RATE)
+            .checked_div(ticks)
+            .unwrap_or(0)
+    }
+
     /// The frame before the newest.
     pub fn second_newest(&self) -> Option<&Frame> {
         self.frames.get(self.frames.len().checked_sub(2)?)

@@ -156,11 +156,18 @@ fn a_nack_behind_a_report_is_about_what_was_sent_before_it() {
 }
 
 #[test]
-fn an_estimate_slows_the_pace_where_it_is_below_what_arrives() {
+fn an_estimate_slows_the_pace_where_there_is_a_queue_and_it_is_below_what_arrives() {
     let mut path = Path::new();
     path.report(0.0, 0);
+    path.congestion.estimated(200_000);
+    assert!(
+        path.congestion.rate() > 2_000_000,
+        "of a path without a queue"
+    );
+    path.report(0.0, 0);
+    path.report(0.0, 400);
     path.congestion.estimated(1_900_000);
-    assert!(path.congestion.rate() > 2_000_000, "about what arrives");
+    assert_eq!(path.congestion.rate(), 1_800_000, "about what arrives");
     path.congestion.estimated(1_000_000);
     assert_eq!(path.congestion.rate(), 1_000_000);
     assert_eq!(path.congestion.share(), Share::Everything);

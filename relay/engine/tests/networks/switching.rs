@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use _engine::congestion::Share;
 use proptest::prelude::*;
 
 use super::world::{Camera, Link, STREAM, SUB, SUB_FRAMES, World};
@@ -134,6 +135,38 @@ fn what_was_sent_of_each_stream_is_counted_with_it() {
     );
     world.run(Duration::from_secs(1));
     assert_eq!(sent(&world, STREAM), main);
+}
+
+#[test]
+fn who_comes_from_a_thin_network_is_sent_the_main_stream_at_its_pace() {
+    // Its key frames are hardly larger than the others, as where the picture is all noise.
+    let noisy = Camera {
+        gop: 50,
+        key_packets: 12,
+        packets: 9,
+    };
+    let mut world = World::new(noisy).with_sub(small(50));
+    let thin = Link {
+        bottleneck: Some((800_000, 100_000)),
+        ..Link::of_30_ms()
+    };
+    let viewer = world.join(thin, true);
+    world.run(Duration::from_secs(4));
+    world.switch(viewer, SUB);
+    world.run(Duration::from_secs(10));
+    assert_eq!(world.switched(), [(viewer, SUB)]);
+    world.relink(viewer, Link::of_30_ms());
+    world.run(Duration::from_secs(3));
+    world.switch(viewer, STREAM);
+    world.run(Duration::from_secs(1));
+    let from = world.ends[viewer].receiver.shown.len();
+    world.run(Duration::from_secs(10));
+    let gap = longest_gap(&world, viewer, from);
+    assert!(
+        gap < Duration::from_millis(300),
+        "{gap:?} without a picture"
+    );
+    assert_eq!(world.stats(viewer).share, Some(Share::Everything));
 }
 
 proptest! {
