@@ -40,7 +40,7 @@ async def test_a_lost_picture_comes_again_long_before_the_next_key_frame(
         path.loss, path.loses_retransmissions = 0.3, True
 
         async def asked() -> bool:
-            return (await inbound(screen.page))["pliCount"] > 0
+            return int((await inbound(screen.page))["pliCount"]) > 0
 
         await eventually(asked, "Chromium asks for a picture", seconds=20)
         path.loss, path.loses_retransmissions = 0.0, False

@@ -40,7 +40,8 @@ async def test_lost_packets_come_again(cameras: Cameras, up: Runs) -> None:
         viewer = Viewer(run, "gate")
         _lose(transport(viewer), share=0.05)
         async with viewer:
-            await viewer.watch(75, seconds=30)
+            # More than the cache holds, which comes at once.
+            await viewer.watch(150, seconds=40)
             resent = await _resent(run)
         assert resent > 0
         # With a GOP of ten seconds one packet that stays lost would spoil most of the pictures.

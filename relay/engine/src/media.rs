@@ -24,6 +24,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 /// Browsers put a report before each NACK: on a bad path dozens a second, each about a few packets. One is taken in so
 /// long a time, and loss from the sums in it, for its own share is that of an instant.
 const HEARD_INTERVAL: Duration = Duration::from_millis(800);
+/// Fewer packets say nothing about loss.
+const FEW: u64 = 16;
 /// Who is behind for so long, with pictures of such an age, goes on from the next key frame.
 const PATIENCE: Duration = Duration::from_millis(1500);
 const LATE: Duration = Duration::from_millis(800);
@@ -66,6 +68,12 @@ enum Phase {
     Live,
 }
 
+impl Phase {
+    fn behind(since: Instant, still_until: Option<u64>) -> Self {
+        Self::Behind { since, still_until }
+    }
+}
+
 /// The latest receiver report, and what had been sent by then.
 struct Heard {
     at: Instant,
@@ -105,13 +113,9 @@ impl Media {
         (id, stream): (u64, &Stream),
         now: Instant,
     ) -> Self {
-        let behind = |still_until| Phase::Behind {
-            since: now,
-            still_until,
-        };
         let (phase, first) = match stream.start() {
-            Start::Gop(first) => (behind(None), first),
-            Start::Still(first, end) => (behind(Some(end)), first),
+            Start::Gop(first) => (Phase::behind(now, None), first),
+            Start::Still(first, end) => (Phase::behind(now, Some(end)), first),
             Start::Nothing => (Phase::AwaitKey(None), stream.next()),
         };
         let numbering = Numbering::new(random.0, first);
@@ -188,10 +192,7 @@ impl Media {
             self.phase = Phase::Live;
             self.send(frame, frame.end(), to, now, out);
         } else {
-            self.phase = Phase::Behind {
-                since: now,
-                still_until: None,
-            };
+            self.phase = Phase::behind(now, None);
             self.catch_up(stream, to, now, out);
         }
     }
@@ -266,10 +267,7 @@ impl Media {
     pub fn interrupt(&mut self, now: Instant) -> bool {
         let live = self.phase == Phase::Live;
         if live {
-            self.phase = Phase::Behind {
-                since: now,
-                still_until: None,
-            };
+            self.phase = Phase::behind(now, None);
         }
         live
     }
@@ -305,14 +303,7 @@ impl Media {
         let (until, phase) = match stream.start() {
             Start::Gop(key) if key > next => {
                 self.leg.numbering.skip_to(key);
-                let still_until = None;
-                (
-                    key,
-                    Phase::Behind {
-                        since: now,
-                        still_until,
-                    },
-                )
+                (key, Phase::behind(now, None))
             }
             _ => (stream.next(), Phase::AwaitKey(Some(reason))),
         };
@@ -552,14 +543,7 @@ impl Media {
         Some(packet)
     }
 
-    /// Takes the receiver's view of the path from its report block on us; `ntp` is the middle 32 bits of now.
-    fn reported(
-        &mut self,
-        block: &rtcp::ReportBlock,
-        stream: &Stream,
-        ntp_middle: u32,
-        now: Instant,
-    ) {
+    fn measure_round_trip(&mut self, block: &rtcp::ReportBlock, ntp_middle: u32) {
         if block.last_sr != 0 {
             // RFC 3550, 6.4.1: A - LSR - DLSR, in 1/65536 s.
             let round_trip = ntp_middle
@@ -571,6 +555,17 @@ impl Media {
                 ));
             }
         }
+    }
+
+    /// Takes the receiver's view of the path from its report block on us; `ntp` is the middle 32 bits of now.
+    fn reported(
+        &mut self,
+        block: &rtcp::ReportBlock,
+        stream: &Stream,
+        ntp_middle: u32,
+        now: Instant,
+    ) {
+        self.measure_round_trip(block, ntp_middle);
         let since = now.saturating_duration_since(self.heard.at);
         let Some(highest) = self.leg.numbering.whole(block.highest_sequence as u16) else {
             return;
@@ -580,7 +575,10 @@ impl Media {
         }
         let expected = highest.saturating_sub(self.heard.highest);
         let lost = block.cumulative_lost.saturating_sub(self.heard.lost).max(0);
-        let lost = (f64::from(lost) / expected.max(1) as f64).min(1.0);
+        let lost = match expected {
+            FEW.. => (f64::from(lost) / expected as f64).min(1.0),
+            _ => 0.0,
+        };
         self.counters.fraction_lost = lost;
         let (packets, bytes) = (self.counters.packets_sent, self.counters.bytes_sent);
         let size = match packets - self.heard.packets {
@@ -591,10 +589,15 @@ impl Media {
         let round_trip = self.counters.round_trip.unwrap_or_default();
         let key_arrived = self.pictures.key_sent() + round_trip;
         let missing = Some(highest + 1).filter(|seq| *seq < self.leg.numbering.next_seq());
+        let lag = match self.phase {
+            // Nothing follows what was sent last: should that be lost, it would seem to be under way for ever.
+            Phase::AwaitKey(_) => round_trip,
+            _ => missing.map_or(Duration::ZERO, |seq| self.sendings.age(seq, now)),
+        };
         let report = Report {
             lost,
             delivered: (arrived * size as f64 * 8.0 / since.as_secs_f64()) as u64,
-            lag: missing.map_or(Duration::ZERO, |seq| self.sendings.age(seq, now)),
+            lag,
             round_trip: self.counters.round_trip,
             key_frame: stream.key_len(),
             paced: self.behind() || (self.heard.at..now).contains(&key_arrived),

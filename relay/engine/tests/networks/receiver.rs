@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use _engine::rtcp;
 use _engine::srtp::{self, Profile};
 
-use crate::world::{HEADER, KEY, Packets, SALT, open, payload};
+use crate::world::{KEY, SALT, open, payload};
 
 const NACK_RETRY: Duration = Duration::from_millis(100);
 const NACK_TRIES: u32 = 10;
@@ -18,7 +18,7 @@ pub const PLAYOUT: Duration = Duration::from_millis(300);
 const HUNGER: Duration = Duration::from_millis(200);
 const PLI_INTERVAL: Duration = Duration::from_millis(500);
 
-pub struct Packet {
+struct Packet {
     timestamp: u32,
     marker: bool,
     payload: Vec<u8>,
@@ -43,7 +43,7 @@ pub struct Receiver {
     rtcp_out: srtp::Sender,
     newest: Option<u64>,
     rtx_newest: Option<u64>,
-    packets: Packets,
+    packets: BTreeMap<u64, Packet>,
     /// When to ask next, and how often was asked.
     missing: BTreeMap<u64, (Instant, u32)>,
     /// Where the next frame begins; None: at a key frame.
@@ -329,5 +329,3 @@ fn extend(seq: u16, newest: &mut Option<u64>) -> u64 {
     *newest = Some(before.max(index));
     index
 }
-
-const _: () = assert!(HEADER == 24);

@@ -2,9 +2,9 @@
 //! the hub is checked: one SRTP index seals one byte string, and timestamps never run backwards.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
-
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use _engine::address::TransportAddress;
@@ -16,7 +16,7 @@ use _engine::media::{Negotiated, Rtx};
 use _engine::srtp::{self, Profile};
 use _engine::transmit::Transmit;
 
-use crate::receiver::{self, PLAYOUT, Receiver, Shown};
+use crate::receiver::{PLAYOUT, Receiver, Shown};
 
 pub const STREAM: u64 = 1;
 /// A smaller stream of the same camera, and where its frames' numbers begin.
@@ -513,7 +513,9 @@ fn binding_request(ufrag: &str) -> Vec<u8> {
 /// Opens a sealed RTP packet whose rollover counter is known: GCM's keystream does not depend on what it is laid over,
 /// so that sealing zeros gives it; sealing what was found gives the tag.
 pub fn open(packet: &[u8], roc: u32) -> Vec<u8> {
-    let sender = srtp::Sender::new(Profile::AeadAes128Gcm, &KEY, &SALT).unwrap();
+    static SENDER: OnceLock<srtp::Sender> = OnceLock::new();
+    let sender =
+        SENDER.get_or_init(|| srtp::Sender::new(Profile::AeadAes128Gcm, &KEY, &SALT).unwrap());
     let end = packet.len() - 16;
     let mut sealed = packet.to_vec();
     sealed[HEADER..].fill(0);
@@ -567,5 +569,3 @@ impl World {
         }
     }
 }
-
-pub type Packets = BTreeMap<u64, receiver::Packet>;
