@@ -3,6 +3,11 @@
 //! Runs as a task on the engine's thread. Waiting and trying again is the caller's: a pull never reconnects. What is
 //! decided about packets lies in the modules below; this moves bytes between them and the session.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
+)]
+
 pub mod clock;
 pub mod depacketize;
 pub mod failure;

@@ -221,8 +221,8 @@ mod tests {
             let taken = run(&mut Reorder::new(PATIENCE), &arrivals, Instant::now());
             let mut expected = Vec::new();
             let mut lost = 0;
-            for index in 0..fates.len() {
-                if index == 0 || fates[index].1 > 1 {
+            for (index, &(_, fate)) in fates.iter().enumerate() {
+                if index == 0 || fate > 1 {
                     expected.push((lost, number(index)));
                     lost = 0;
                 } else {

@@ -176,7 +176,7 @@ fn start_codes_inside_a_packet_are_taken_apart() {
             .iter()
             .for_each(|payload| camera.send(1, false, payload));
         camera.send(2, false, &P);
-        assert_eq!(camera.units(), [expected.clone()], "{packets:x?}");
+        assert_eq!(camera.units(), vec![expected.clone()], "{packets:x?}");
     }
 }
 
