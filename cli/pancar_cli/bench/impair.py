@@ -115,7 +115,7 @@ async def _watch(http: aiohttp.ClientSession, ready: Rig, wire: Wire, case: Impa
         await asyncio.sleep(seconds)
         ended = time.monotonic()
         receiver.freezes.ended(ended)
-        await asyncio.to_thread(_require_idle, wire)
+    await asyncio.to_thread(_require_idle, wire)
     return _Watched(receiver, ended - began)
 
 

@@ -96,7 +96,7 @@ class Shim:
         _ip("route", "add", "default", "dev", far.name)
         self._devices = {"to_far": near, "to_near": far}
         self._outlets = {"to_far": far, "to_near": near}
-        self._directions = {name: Direction(seed + index) for index, name in enumerate(self._devices)}
+        self._directions = {name: Direction(2 * seed + index) for index, name in enumerate(self._devices)}
 
     def answer(self, line: bytes) -> dict[str, object]:
         for name, wanted in json.loads(line).items():
