@@ -31,13 +31,16 @@ async def test_chromium_plays_over_tcp(
             assert "pancar_tcp_connections 1.0" in await response.text()
 
 
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
 async def test_with_udp_chromium_does_without_tcp(
-    host: Host, start_relay: StartRelay, camera: Cameras, http: aiohttp.ClientSession, tmp_path: Path
+    family: str, host: Host, start_relay: StartRelay, camera: Cameras, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    relay = await start_relay(PANCAR_MEDIA_LISTEN="[::]:0", PANCAR_MEDIA_ADDRESSES=host.gateway)
+    ours = host.gateway if family == "IPv4" else host.gateway6
+    relay = await start_relay(PANCAR_MEDIA_LISTEN="[::]:0", PANCAR_MEDIA_ADDRESSES=ours)
     await relay.operator.desire(assignment("taman", camera.urls[0]))
     await relay.operator.camera("taman", pb.CAMERA_STATE_LIVE)
     async with browsing(host, tmp_path) as browser:
         await browser.watch(http, relay, "taman")
         await browser.plays(40)
-        assert (await browser.pair())["remote"]["protocol"] == "udp"
+        remote = (await browser.pair())["remote"]
+        assert (remote["protocol"], remote["address"]) == ("udp", ours)

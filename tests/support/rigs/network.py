@@ -23,9 +23,14 @@ def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
 
 
+def _has_ipv6() -> bool:
+    switch = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
+    return switch.exists() and switch.read_text().strip() == "0"
+
+
 class Host:
-    """Made when constructed, gone with `remove`; `address` is its and `gateway` the test's on the cable, both of either
-    family; `command` runs a program there."""
+    """Made when constructed, gone with `remove`; `address` is its and `gateway` the test's on the cable, `gateway6` the
+    same of IPv6; `command` runs a program there."""
 
     def __init__(self) -> None:
         self._name = "pt" + uuid.uuid4().hex[:10]
@@ -33,16 +38,23 @@ class Host:
         # A /30 of 10.213.0.0/16, of which many may be in use at once by tests that run in parallel.
         network = random.randrange(1 << 14) * 4  # noqa: S311 (no secret)
         self.gateway, self.address = (f"10.213.{(network + n) >> 8}.{(network + n) & 255}" for n in (1, 2))
-        self.gateway6, self.address6 = (f"fd2a:6e61:{network:x}::{n}" for n in (1, 2))
+        self._gateway6, self._address6 = (f"fd2a:6e61:{network:x}::{n}" for n in (1, 2))
         _ip("netns", "add", self._name)
         _ip("link", "add", self._here, "type", "veth", "peer", "name", "eth0", "netns", self._name)
         _ip("address", "add", f"{self.gateway}/30", "dev", self._here)
-        _ip("address", "add", f"{self.gateway6}/64", "dev", self._here, "nodad")
         _ip("link", "set", self._here, "up")
         _ip("-n", self._name, "address", "add", f"{self.address}/30", "dev", "eth0")
-        _ip("-n", self._name, "address", "add", f"{self.address6}/64", "dev", "eth0", "nodad")
         for device in ("lo", "eth0"):
             _ip("-n", self._name, "link", "set", device, "up")
+        if _has_ipv6():
+            _ip("address", "add", f"{self._gateway6}/64", "dev", self._here, "nodad")
+            _ip("-n", self._name, "address", "add", f"{self._address6}/64", "dev", "eth0", "nodad")
+
+    @property
+    def gateway6(self) -> str:
+        if not _has_ipv6():
+            pytest.skip("this machine has no IPv6")
+        return self._gateway6
 
     @property
     def command(self) -> list[str]:
@@ -61,18 +73,15 @@ class Host:
     def plug_in(self) -> None:
         _ip("-n", self._name, "route", "del", "blackhole", f"{self.gateway}/32")
 
-    def block_udp(self, *, towards: str = "") -> None:
-        """From now on its firewall lets no UDP through: none at all, or none to and from one address."""
+    def block_udp(self) -> None:
+        """From now on its firewall lets no UDP through."""
         if shutil.which("nft") is None:
             pytest.skip("a firewall takes nftables: see tests/install-peers.sh")
-        family = "ip6" if ":" in towards else "ip"
-        chains = []
-        for hook, end in (("input", "saddr"), ("output", "daddr")):
-            which = f"{family} {end} {towards} " if towards else ""
-            chains.append(
-                f"chain to_{hook} {{ type filter hook {hook} priority 0; {which}meta l4proto udp counter drop; }}\n"
-            )
-        rules = f"table inet firewall {{\n{''.join(chains)}}}\n"
+        chains = "".join(
+            f"chain {hook}_without_udp {{ type filter hook {hook} priority 0; meta l4proto udp counter drop; }}\n"
+            for hook in ("input", "output")
+        )
+        rules = f"table inet firewall {{\n{chains}}}\n"
         subprocess.run([*self.command, "nft", "-f", "-"], input=rules, check=True, capture_output=True, text=True)
 
     def remove(self) -> None:
