@@ -256,7 +256,8 @@ impl Open {
             let len = message.framed_len();
             if written >= len {
                 written -= len;
-            } else if written == 0 && self.unsent.len() + len > MAX_UNSENT {
+            } else if self.unsent.len() + len > MAX_UNSENT {
+                // None that was sent in part: before such a one nothing waits.
                 lost += message.segments();
             } else {
                 for piece in message.frames(staging) {
