@@ -54,7 +54,7 @@ class LinkRefusedError(TokenError):
 
 
 class JoinRefusedError(RelayError):
-    """No viewer can be admitted right now."""
+    """No viewer can be admitted, or let have another ICE session, right now."""
 
     def __init__(self, detail: str, retry_after: int) -> None:
         super().__init__(detail)

@@ -46,6 +46,8 @@ JOIN_IS_YOUNG = 1.0
 PENDING_LIMIT = 1024
 # How long a counter-offer may be answered (draft-ietf-wish-whep-04, 4.3.2, has this where nothing is said).
 COUNTER_OFFER_SECONDS = 30.0
+# How often a viewer may restart ICE: as often as the engine lets his media move without it, lest it be aimed about.
+RESTART_INTERVAL = 1.0
 BUSY_RETRY_AFTER = 1
 FULL_RETRY_AFTER = 30
 
@@ -64,6 +66,7 @@ class Session:
     # Of the newest ICE session, the one that the entity-tag stands for.
     local_ufrag: str
     remote_ufrag: str
+    may_restart: float = 0.0
 
     @property
     def etag(self) -> str:
@@ -164,17 +167,24 @@ class Sessions:
         self._counter_offers[counter.id] = counter
         return counter
 
-    def take_answer(self, counter: CounterOffer, camera: View, answer_text: str) -> Session:
+    def take_answer(self, counter: CounterOffer, viewer: Viewer, camera: View, answer_text: str) -> Session:
         """Admits the viewer who answers a counter-offer. Raises NegotiationError, after which he may answer again, and
         JoinRefusedError."""
         self._admit(now := time.monotonic())
         answered = read_counter_answer(answer_text)
         codec = choose(answered.shape.codecs, _video(camera).profile_level_id)
         del self._counter_offers[counter.id]
-        return self._start(counter.id, counter.viewer, camera, answered, codec, counter.local, now)
+        return self._start(counter.id, viewer, camera, answered, codec, counter.local, now)
 
     def restart_ice(self, session: Session, asked: Fragment) -> Fragment:
-        """Begins a new ICE session beside the one that carries the media; the relay's side of it."""
+        """Begins a new ICE session beside the one that carries the media; the relay's side of it.
+
+        Raises JoinRefusedError for one that follows too soon on the last.
+        """
+        now = time.monotonic()
+        if now < session.may_restart:
+            raise JoinRefusedError("ICE was restarted a moment ago.", BUSY_RETRY_AFTER)
+        session.may_restart = now + RESTART_INTERVAL
         local = self._local()
         session.local_ufrag, session.remote_ufrag = local.ice_ufrag, asked.ufrag
         self._engine.restart_ice(

@@ -109,7 +109,9 @@ class Whep:
         if request.content_type != sdpfrag.MEDIA_TYPE:
             raise HttpError(415, f"A session takes {sdpfrag.MEDIA_TYPE}.", headers=ACCEPT_PATCH)
         text = await _body(request)
-        # From here on nothing waits, so that overlapping requests find the session as it is.
+        # It may have ended meanwhile. From here on nothing waits, so that overlapping requests find it as it is.
+        if self._sessions.get(session.id) is not session:
+            raise _gone()
         _match(request, session)
         try:
             asked = sdpfrag.read_fragment(text)
@@ -121,20 +123,26 @@ class Whep:
         if asked.ufrag == session.remote_ufrag:
             # A lite agent sends no checks: it learns of a candidate by the viewer's own (RFC 8445, 2.5).
             return web.Response(status=204)
-        begun = sdpfrag.write_fragment(self._sessions.restart_ice(session, asked))
+        return self._restart_ice(session, asked)
+
+    def _restart_ice(self, session: Session, asked: sdpfrag.Fragment) -> web.Response:
+        try:
+            begun = self._sessions.restart_ice(session, asked)
+        except JoinRefusedError as error:
+            raise HttpError(429, str(error), headers=retry_after(error.retry_after)) from error
         headers = {"Content-Type": sdpfrag.MEDIA_TYPE, "ETag": session.etag}
-        return web.Response(status=200, body=begun.encode(), headers=headers)
+        return web.Response(status=200, body=sdpfrag.write_fragment(begun).encode(), headers=headers)
 
     async def _take_answer(self, request: web.Request, counter: CounterOffer) -> web.Response:
         if request.content_type != SDP:
             raise HttpError(415, f"The answer must come as {SDP}.", headers={"Accept-Patch": SDP})
         text = await _body(request)
-        view = self._watchable(counter.viewer, counter.camera)
+        view = self._watchable(request[VIEWER], counter.camera)
         # It may have been answered or have run out meanwhile.
         if self._sessions.counter_offered(counter.id) is not counter:
             raise _gone()
         try:
-            session = self._sessions.take_answer(counter, view, text)
+            session = self._sessions.take_answer(counter, request[VIEWER], view, text)
         except NegotiationError as error:
             raise HttpError(422, _sentence(error)) from error
         except JoinRefusedError as error:

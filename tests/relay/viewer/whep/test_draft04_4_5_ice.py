@@ -101,20 +101,20 @@ async def test_4_5_2_the_answer_holds_all_candidates_of_the_relay(city: Relay, h
     assert answer.ice_options == "trickle ice2"
 
 
+# The draft's example has the asterisk in quotation marks.
+@pytest.mark.parametrize("wildcard", ["*", '"*"'])
 async def test_4_5_3_a_restart_is_answered_200_with_new_credentials_and_entity_tag(
-    city: Relay, http: aiohttp.ClientSession
+    city: Relay, http: aiohttp.ClientSession, wildcard: str
 ) -> None:
     session = await join(city, http, city.bearer())
     before = video(session.answer)
     assert before.ice is not None
+    headers = city.bearer() | SDPFRAG | {"If-Match": wildcard}
     body = fragment(ufrag="other", pwd="x" * 24, candidates=CANDIDATES)
-    # The draft's example has the asterisk in quotation marks.
-    for wildcard in ("*", '"*"'):
-        headers = city.bearer() | SDPFRAG | {"If-Match": wildcard}
-        async with http.patch(session.url, data=body.replace("other", f"other{len(wildcard)}"), headers=headers) as r:
-            assert (r.status, r.headers["Content-Type"]) == (200, "application/trickle-ice-sdpfrag")
-            assert r.headers["ETag"] != session.etag
-            text = await r.text()
+    async with http.patch(session.url, data=body, headers=headers) as response:
+        assert (response.status, response.headers["Content-Type"]) == (200, "application/trickle-ice-sdpfrag")
+        assert response.headers["ETag"] != session.etag
+        text = await response.text()
     begun = read_fragment(text)
     assert begun.ufrag != before.ice.usernameFragment
     assert begun.pwd != before.ice.password
@@ -124,6 +124,21 @@ async def test_4_5_3_a_restart_is_answered_200_with_new_credentials_and_entity_t
     assert begun.complete
     assert f"a=ice-options:{before.ice_options}\r\n" in text
     assert [candidate.split()[4] for candidate in begun.candidates] == [c.ip for c in before.ice_candidates]
+
+
+async def test_6_restarts_of_one_session_are_a_second_apart(city: Relay, http: aiohttp.ClientSession) -> None:
+    session = await join(city, http, city.bearer())
+    headers = city.bearer() | SDPFRAG | {"If-Match": "*"}
+
+    async def restart(ufrag: str) -> tuple[int, str | None]:
+        async with http.patch(session.url, data=fragment(ufrag=ufrag), headers=headers) as response:
+            return response.status, response.headers.get("Retry-After")
+
+    answers = [await restart(f"frag{number}") for number in range(20)]
+    assert answers[0] == (200, None)
+    assert (429, "1") in answers
+    await asyncio.sleep(1.1)
+    assert await restart("later") == (200, None)
 
 
 async def test_4_5_3_the_entity_tag_of_before_is_outdated(city: Relay, http: aiohttp.ClientSession) -> None:
