@@ -7,34 +7,30 @@
 use std::time::{Duration, Instant};
 
 use crate::address::TransportAddress;
-use crate::congestion::{Congestion, Report, Sendings, Share, USUAL_ROUND_TRIP};
+use crate::congestion::{Congestion, Sendings, Share};
 use crate::counters::{Counters, Reason};
 use crate::leg::Leg;
-use crate::numbering::{Numbering, Sent, Stamp};
+use crate::numbering::{Numbering, Stamp};
 use crate::pacer::{self, Pacer};
 use crate::pictures::Pictures;
-use crate::repair::{Admission, Repairs};
+use crate::repair::Repairs;
 use crate::rtcp;
 use crate::rtp::{MAX_PAYLOAD, Rtp};
 use crate::srtp;
 use crate::stream::{CLOCK_RATE, Frame, Start, Stream};
 use crate::transmit::Transmit;
 
+mod feedback;
+
+use feedback::Heard;
+
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
-/// Browsers put a report before each NACK: on a bad path dozens a second, each about a few packets. One is taken in so
-/// long a time, and loss from the sums in it, for its own share is that of an instant.
-const HEARD_INTERVAL: Duration = Duration::from_millis(800);
-/// Fewer packets say nothing about loss.
-const FEW: u64 = 16;
 /// Who is behind for so long, with pictures of such an age, goes on from the next key frame.
 const PATIENCE: Duration = Duration::from_millis(1500);
 const LATE: Duration = Duration::from_millis(800);
 /// Bytes in a connection that its peer has not taken: with more of them a viewer is behind.
 const MAX_UNSENT: usize = 64 << 10;
-/// Taken for the round trip until one was measured.
-const LEAST_ROUND_TRIP: Duration = Duration::from_millis(10);
-/// Sequence numbers of one NACK that are looked at.
-const MAX_NACKED: usize = 512;
+
 /// What negotiation fixed for a viewer.
 pub struct Negotiated {
     pub payload_type: u8,
@@ -72,15 +68,6 @@ impl Phase {
     fn behind(since: Instant, still_until: Option<u64>) -> Self {
         Self::Behind { since, still_until }
     }
-}
-
-/// The latest receiver report, and what had been sent by then.
-struct Heard {
-    at: Instant,
-    highest: u64,
-    lost: i32,
-    packets: u64,
-    bytes: u64,
 }
 
 pub struct Media {
@@ -371,110 +358,6 @@ impl Media {
         }
     }
 
-    /// Takes a compound packet of the receiver's, opened; with the stream that he is sent and the one before, and the
-    /// middle 32 bits of now as NTP has them.
-    pub fn feedback<T: Transmit>(
-        &mut self,
-        compound: &[u8],
-        (stream, before): (&Stream, Option<&Stream>),
-        ntp_middle: u32,
-        to: TransportAddress,
-        now: Instant,
-        out: &mut T,
-    ) {
-        let ssrc = self.ssrc;
-        for packet in rtcp::parse(compound) {
-            match packet {
-                rtcp::Packet::Nack { media_ssrc, lost } if media_ssrc == ssrc => {
-                    self.resend(lost, stream, before, to, now, out);
-                }
-                rtcp::Packet::ReceiverReport { blocks, .. }
-                | rtcp::Packet::SenderReport { blocks, .. } => {
-                    for block in blocks.filter(|b| b.ssrc == ssrc) {
-                        self.reported(&block, stream, ntp_middle, now);
-                    }
-                }
-                rtcp::Packet::Pli { media_ssrc } if media_ssrc == ssrc => {
-                    self.request_picture(None, now);
-                }
-                rtcp::Packet::Fir { entries } => {
-                    for entry in entries.filter(|e| e.ssrc == ssrc) {
-                        self.request_picture(Some(entry.sequence), now);
-                    }
-                }
-                rtcp::Packet::Remb { bitrate } => self.estimated(bitrate, now),
-                _ => {}
-            }
-        }
-    }
-
-    /// Answers NACKed sequence numbers (RFC 4585, 6.2.1) with the very packets that were lost, or with what they held.
-    fn resend<T: Transmit>(
-        &mut self,
-        lost: impl Iterator<Item = u16>,
-        stream: &Stream,
-        before: Option<&Stream>,
-        to: TransportAddress,
-        now: Instant,
-        out: &mut T,
-    ) {
-        self.counters.nacks += 1;
-        let round_trip = self
-            .counters
-            .round_trip
-            .unwrap_or_default()
-            .max(LEAST_ROUND_TRIP);
-        let mut new = 0;
-        for seq in lost.take(MAX_NACKED) {
-            let Some((leg, stream, sent)) = self.leg_of(seq, stream, before) else {
-                continue;
-            };
-            let Some(frame) = stream.frame_of(sent.packet) else {
-                continue;
-            };
-            let content = leg.content(frame, sent.packet, sent.stamp);
-            // What the network did not carry is not needed any more once it is sent key frames only.
-            if self.share() == Share::KeyFrames && !frame.key {
-                continue;
-            }
-            // Paced like all else, but first: new pictures wait until the debt is paid.
-            if self.pacer.indebted(now) || out.unsent(to) > 0 {
-                break;
-            }
-            match self.repairs.admit(seq, round_trip, now) {
-                Admission::First => new += 1,
-                Admission::Again => {}
-                Admission::UnderWay => continue,
-                Admission::Beyond => break,
-            }
-            let Some(content) = content else { continue };
-            let len = self.rtp.resent_len(&content);
-            self.rtp
-                .resend(&content, sent.seq, out.message(to, len, len));
-            self.pacer.spend(len);
-            self.counters.packets_resent += 1;
-        }
-        if new > 0 {
-            let sent = self.counters.packets_sent;
-            self.congestion.nacked(new, sent, stream.key_len(), now);
-            self.pacer.set_rate(self.congestion.rate(), now);
-        }
-    }
-
-    /// The leg that a sequence number is of, its stream, and what was sent under it.
-    fn leg_of<'l, 's>(
-        &'l self,
-        seq: u16,
-        stream: &'s Stream,
-        before: Option<&'s Stream>,
-    ) -> Option<(&'l Leg, &'s Stream, Sent)> {
-        if let Some(sent) = self.leg.resolve(seq) {
-            return Some((&self.leg, stream, sent));
-        }
-        let (leg, stream) = (self.leg_before.as_deref()?, before?);
-        Some((leg, stream, leg.resolve(seq)?))
-    }
-
     /// The stream that he was sent before this one, of which he may still lack packets.
     pub fn stream_before(&self) -> Option<u64> {
         self.leg_before.as_ref().map(|leg| leg.stream)
@@ -495,20 +378,6 @@ impl Media {
         self.congestion.renewed(to.key_len(), to.bitrate(), now);
         self.pacer.set_rate(self.congestion.rate(), now);
         true
-    }
-
-    /// The receiver lost its picture and says so with PLI, or with FIR under a command number.
-    fn request_picture(&mut self, command: Option<u8>, now: Instant) {
-        let round_trip = self.counters.round_trip.unwrap_or(USUAL_ROUND_TRIP);
-        if self.pictures.request(command, round_trip, now) {
-            self.counters.pictures_requested += 1;
-        }
-    }
-
-    /// The receiver's estimate of the bandwidth, in bits a second.
-    fn estimated(&mut self, bitrate: u64, now: Instant) {
-        self.congestion.estimated(bitrate);
-        self.pacer.set_rate(self.congestion.rate(), now);
     }
 
     /// A sealed sender report (RFC 3550, 6.4.1) that ties the RTP clock to the wall clock; None before the first packet.
@@ -541,76 +410,6 @@ impl Media {
         let mut packet = Vec::with_capacity(128);
         rtcp::sender_report(&info, &self.cname, &mut packet);
         Some(packet)
-    }
-
-    fn measure_round_trip(&mut self, block: &rtcp::ReportBlock, ntp_middle: u32) {
-        if block.last_sr != 0 {
-            // RFC 3550, 6.4.1: A - LSR - DLSR, in 1/65536 s.
-            let round_trip = ntp_middle
-                .wrapping_sub(block.last_sr)
-                .wrapping_sub(block.delay_since_last_sr);
-            if round_trip < 60 << 16 {
-                self.counters.round_trip = Some(Duration::from_micros(
-                    u64::from(round_trip) * 1_000_000 / 65536,
-                ));
-            }
-        }
-    }
-
-    /// Takes the receiver's view of the path from its report block on us; `ntp` is the middle 32 bits of now.
-    fn reported(
-        &mut self,
-        block: &rtcp::ReportBlock,
-        stream: &Stream,
-        ntp_middle: u32,
-        now: Instant,
-    ) {
-        self.measure_round_trip(block, ntp_middle);
-        let since = now.saturating_duration_since(self.heard.at);
-        let Some(highest) = self.leg.numbering.whole(block.highest_sequence as u16) else {
-            return;
-        };
-        if since < HEARD_INTERVAL {
-            return;
-        }
-        let expected = highest.saturating_sub(self.heard.highest);
-        let lost = block.cumulative_lost.saturating_sub(self.heard.lost).max(0);
-        let lost = match expected {
-            FEW.. => (f64::from(lost) / expected as f64).min(1.0),
-            _ => 0.0,
-        };
-        self.counters.fraction_lost = lost;
-        let (packets, bytes) = (self.counters.packets_sent, self.counters.bytes_sent);
-        let size = match packets - self.heard.packets {
-            0 => bytes / packets.max(1),
-            sent => (bytes - self.heard.bytes) / sent,
-        };
-        let arrived = expected as f64 * (1.0 - lost);
-        let round_trip = self.counters.round_trip.unwrap_or_default();
-        let key_arrived = self.pictures.key_sent() + round_trip;
-        let missing = Some(highest + 1).filter(|seq| *seq < self.leg.numbering.next_seq());
-        let lag = match self.phase {
-            // Nothing follows what was sent last: should that be lost, it would seem to be under way for ever.
-            Phase::AwaitKey(_) => round_trip,
-            _ => missing.map_or(Duration::ZERO, |seq| self.sendings.age(seq, now)),
-        };
-        let report = Report {
-            lost,
-            delivered: (arrived * size as f64 * 8.0 / since.as_secs_f64()) as u64,
-            lag,
-            round_trip: self.counters.round_trip,
-            key_frame: stream.key_len(),
-            paced: self.behind() || (self.heard.at..now).contains(&key_arrived),
-        };
-        self.congestion.report(&report, packets, now);
-        self.pacer.set_rate(self.congestion.rate(), now);
-        self.heard = Heard {
-            at: now,
-            highest,
-            lost: block.cumulative_lost,
-            packets,
-            bytes,
-        };
     }
 
     pub fn open_rtcp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], srtp::OpenError> {
