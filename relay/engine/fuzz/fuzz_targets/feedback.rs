@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use _engine::address::TransportAddress;
 use _engine::h264::Packetized;
 use _engine::media::{Media, Negotiated, Rtx};
 use _engine::srtp::{Profile, Receiver, Sender};
@@ -19,7 +20,7 @@ struct Count {
 }
 
 impl Transmit for Count {
-    fn message(&mut self, _: SocketAddr, _: usize, len: usize) -> &mut [u8] {
+    fn message(&mut self, _: TransportAddress, _: usize, len: usize) -> &mut [u8] {
         self.bytes += len;
         self.room.clear();
         self.room.resize(len, 0);
@@ -51,17 +52,17 @@ fuzz_target!(|input: &[u8]| {
         }),
     };
     let start = Instant::now();
-    let to = SocketAddr::from(([192, 0, 2, 1], 1));
+    let to: TransportAddress = SocketAddr::from(([192, 0, 2, 1], 1)).into();
     let (mut now, mut stream, mut out) = (start, Stream::new(), Count::default());
     stream.push(frame(20), 0, true, now);
-    let mut media = Media::new(&negotiated, sender, receiver, (9, 9), &stream, now);
+    let mut media = Media::new(&negotiated, sender, receiver, (9, 9), (1, &stream), now);
     media.catch_up(&stream, to, now, &mut out);
     let (mut rest, mut frames, mut pushed) = (input, 0i64, 20_000);
     while let [ms, words, tail @ ..] = rest {
         now += Duration::from_millis(u64::from(*ms) * 4);
         let (compound, tail) = tail.split_at(tail.len().min(usize::from(*words) * 4));
         rest = tail;
-        media.feedback(compound, &stream, 0x1_0000, to, now, &mut out);
+        media.feedback(compound, (&stream, None), 0x1_0000, to, now, &mut out);
         frames += 1;
         let packets = 3;
         stream.push(frame(packets), frames * 3600, false, now);

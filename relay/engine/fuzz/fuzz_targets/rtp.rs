@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use _engine::media::MAX_PAYLOAD;
+use _engine::rtp::MAX_PAYLOAD;
 use _engine::rtsp::Message;
 use _engine::rtsp::intake::Intake;
 use _engine::rtsp::pictures::Pictures;
@@ -49,7 +49,11 @@ fn check(message: Message, said: &mut (bool, Option<i64>)) {
             let before = said.1.replace(frame.timestamp);
             assert!(before.is_none_or(|before| before < frame.timestamp));
             let lengths = frame.packets.payloads().map(<[u8]>::len);
-            assert!(lengths.into_iter().all(|length| (1..=MAX_PAYLOAD).contains(&length)));
+            assert!(
+                lengths
+                    .into_iter()
+                    .all(|length| (1..=MAX_PAYLOAD).contains(&length))
+            );
         }
         Message::Ended { .. } => panic!("an intake does not end by itself"),
     }
