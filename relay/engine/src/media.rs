@@ -283,7 +283,9 @@ impl Media {
 
     /// Leaves out what lies before the newest key frame, or the next.
     fn fall_out(&mut self, stream: &Stream, reason: Reason, now: Instant) {
-        if reason == Reason::Late && self.share() == Share::Everything {
+        // Who never reports would never be given more again.
+        let reports = self.heard.packets > 0;
+        if reason == Reason::Late && reports && self.share() == Share::Everything {
             self.congestion.late(now);
         }
         let next = self.leg.numbering.next_packet();

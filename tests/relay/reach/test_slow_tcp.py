@@ -75,7 +75,7 @@ def resident_kib(relay: Relay) -> int:
 
 async def dropped(http: aiohttp.ClientSession, relay: Relay) -> float:
     async with http.get(f"{relay.url}/metrics", headers=relay.bearer(scope="metrics")) as response:
-        found = re.search(r"pancar_camera_frames_dropped_total\{[^}]*} (\S+)", await response.text())
+        found = re.search(r'pancar_camera_frames_dropped_total\{[^}]*reason="Late"} (\S+)', await response.text())
     assert found is not None
     return float(found[1])
 

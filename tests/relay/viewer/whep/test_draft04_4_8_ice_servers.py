@@ -92,4 +92,5 @@ async def test_rfc9725_4_6_options_tell_them_to_who_has_a_right_alone(
 async def test_4_8_no_server_is_told_of_by_default(city: Relay, http: aiohttp.ClientSession) -> None:
     async with http.post(f"{city.url}/whep/kota/taman", data=offer(), headers=SDP | city.bearer()) as response:
         assert response.status == 201
-        assert "Link" not in response.headers
+        assert servers(response) == {}
+        assert not [link for link in response.headers.getall("Link") if "ice-server" in link]
