@@ -8,7 +8,7 @@ pub const MAX_MID: usize = 8;
 /// Header with the longest extension we write: 4 bytes of frame, MID of [`MAX_MID`] with its byte, playout-delay.
 pub const MAX_HEADER: usize = FIXED + 4 + 1 + MAX_MID + 4 + 3;
 /// Milliseconds within which a browser may hold back pictures to smooth jitter once it is at the live edge.
-const SMOOTHING_MS: u32 = 400;
+const SMOOTHING_MS: u16 = 400;
 
 pub struct Header {
     /// Sequence number and timestamp are blank, playout-delay is 0/0.
@@ -23,8 +23,18 @@ pub struct Fields {
     pub marker: bool,
     pub seq: u16,
     pub timestamp: u32,
-    /// Whether the viewer may hold the picture back: not while he catches up.
-    pub smooth: bool,
+    pub playout: Playout,
+}
+
+/// How long the viewer holds a picture back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Playout {
+    /// Not at all: he catches up.
+    AtOnce,
+    /// As he sees fit.
+    Smooth,
+    /// So many milliseconds at least, for what is lost to come again.
+    AtLeast(u16),
 }
 
 impl Header {
@@ -70,8 +80,13 @@ impl Header {
         out[1] |= u8::from(fields.marker) << 7;
         out[2..4].copy_from_slice(&fields.seq.to_be_bytes());
         out[4..8].copy_from_slice(&fields.timestamp.to_be_bytes());
-        if let Some(at) = self.delay_at.filter(|_| fields.smooth) {
-            out[at..at + 3].copy_from_slice(&playout_delay(0, SMOOTHING_MS));
+        let (min, max) = match fields.playout {
+            Playout::AtOnce => return,
+            Playout::Smooth => (0, SMOOTHING_MS),
+            Playout::AtLeast(ms) => (ms, ms.max(SMOOTHING_MS)),
+        };
+        if let Some(at) = self.delay_at {
+            out[at..at + 3].copy_from_slice(&playout_delay(min, max));
         }
     }
 
@@ -83,7 +98,7 @@ impl Header {
 }
 
 /// The playout-delay header extension: two fields of 12 bits, in units of 10 ms.
-fn playout_delay(min_ms: u32, max_ms: u32) -> [u8; 3] {
+fn playout_delay(min_ms: u16, max_ms: u16) -> [u8; 3] {
     let (min, max) = (min_ms / 10, max_ms / 10);
     [
         (min >> 4) as u8,

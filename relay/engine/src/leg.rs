@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::header::Playout;
 use crate::numbering::{Numbering, Sent, Stamp};
 use crate::rtp::Content;
 use crate::stream::{CLOCK_RATE, Frame, Start, Stream};
@@ -13,6 +14,8 @@ pub struct Leg {
     pub numbering: Numbering,
     /// Packets before this one carry playout-delay 0/0. Moves once, to a packet that is not sent yet.
     live_from: u64,
+    /// Packets from this one on are held back for so many milliseconds. Moves once, likewise.
+    held_from: Option<(u64, u16)>,
     /// Added to the stream's timestamps.
     timestamp_offset: u32,
 }
@@ -24,6 +27,7 @@ impl Leg {
             stream,
             numbering,
             live_from: u64::MAX,
+            held_from: None,
             timestamp_offset,
         }
     }
@@ -31,6 +35,12 @@ impl Leg {
     /// From `packet` on the viewer is at the live edge, if he has not been there before.
     pub fn live_from(&mut self, packet: u64) {
         self.live_from = self.live_from.min(packet);
+    }
+
+    /// From `packet` on, which the stream has not had yet, the viewer holds pictures back for so long, if he does not
+    /// do so already.
+    pub fn hold(&mut self, packet: u64, milliseconds: u16) {
+        self.held_from.get_or_insert((packet, milliseconds));
     }
 
     /// The RTP timestamp that stands for one of the stream's.
@@ -45,8 +55,12 @@ impl Leg {
         stamp: Option<Stamp>,
     ) -> Option<Content<'a>> {
         let timestamp = stamp.map_or(frame.timestamp, |stamp| stamp.of(frame.ordinal));
-        let smooth = stamp.is_none() && packet >= self.live_from;
-        Content::of(frame, packet, self.timestamp(timestamp), smooth)
+        let playout = match self.held_from {
+            _ if stamp.is_some() || packet < self.live_from => Playout::AtOnce,
+            Some((from, milliseconds)) if packet >= from => Playout::AtLeast(milliseconds),
+            _ => Playout::Smooth,
+        };
+        Content::of(frame, packet, self.timestamp(timestamp), playout)
     }
 
     /// What was sent under the 16 bits `seq` of this leg.
@@ -75,6 +89,7 @@ impl Leg {
             stream: id,
             numbering: Numbering::going_on(self.numbering.next_seq(), frame.first),
             live_from: 0,
+            held_from: self.held_from.map(|(_, milliseconds)| (0, milliseconds)),
             timestamp_offset: self
                 .timestamp(last + since)
                 .wrapping_sub(frame.timestamp as u32),

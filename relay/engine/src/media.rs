@@ -115,6 +115,8 @@ impl Media {
                 at: now,
                 highest: numbering.next_seq().saturating_sub(1),
                 lost: 0,
+                lossy: 0,
+                resent: 0,
                 packets: 0,
                 bytes: 0,
             },

@@ -3,7 +3,7 @@
 //!
 //! Invariant: what `write` makes is a function of the packet's content and its number alone.
 
-use crate::header::{Fields, Header, MAX_HEADER};
+use crate::header::{Fields, Header, MAX_HEADER, Playout};
 use crate::media::{Negotiated, Rtx};
 use crate::srtp;
 use crate::stream::Frame;
@@ -20,19 +20,18 @@ pub struct Content<'a> {
     payload: &'a [u8],
     marker: bool,
     timestamp: u32,
-    /// Whether the viewer may hold the picture back.
-    smooth: bool,
+    playout: Playout,
 }
 
 impl<'a> Content<'a> {
     /// Packet `number` of the stream, which lies in `frame`.
-    pub fn of(frame: &'a Frame, number: u64, timestamp: u32, smooth: bool) -> Option<Self> {
+    pub fn of(frame: &'a Frame, number: u64, timestamp: u32, playout: Playout) -> Option<Self> {
         let packet = frame.packet(number)?;
         Some(Self {
             payload: packet.payload,
             marker: packet.marker,
             timestamp,
-            smooth,
+            playout,
         })
     }
 }
@@ -95,7 +94,7 @@ impl Rtp {
             marker: content.marker,
             seq: seq as u16,
             timestamp: content.timestamp,
-            smooth: content.smooth,
+            playout: content.playout,
         }
     }
 

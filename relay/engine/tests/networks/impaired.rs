@@ -319,3 +319,41 @@ fn what_happens_second_by_second() {
         }
     }
 }
+
+/// The least and the most that each packet of the viewer's own source lets him hold its picture back, in milliseconds.
+fn playout(world: &World, viewer: usize) -> Vec<(u16, u16)> {
+    let own = |packet: &&Vec<u8>| packet[1] & 0x7f == 96;
+    let sent = world.ends[viewer].sent.iter().map(|(_, packet)| packet);
+    sent.filter(own)
+        .map(|packet| {
+            let [a, b, c] = [17, 18, 19].map(|at| u16::from(packet[at]));
+            ((a << 4 | b >> 4) * 10, ((b & 0xf) << 8 | c) * 10)
+        })
+        .collect()
+}
+
+#[test]
+fn who_loses_packets_holds_pictures_back_until_they_can_come_again() {
+    let mut world = World::new(Camera::usual());
+    world.run(seconds(1));
+    world.join(Link::of_30_ms(), true);
+    let lossy = Link {
+        loss: 0.02,
+        ..Link::of_30_ms()
+    };
+    world.join(lossy, true);
+    world.join(lossy, false);
+    world.run(seconds(20));
+    let (first, usual) = ((0, 0), (0, 400));
+    let of_good = playout(&world, 0);
+    assert_eq!((of_good[0], of_good[of_good.len() - 1]), (first, usual));
+    for viewer in [1, 2] {
+        let of_lossy = playout(&world, viewer);
+        assert_eq!(of_lossy[0], first);
+        assert!(of_lossy.contains(&usual), "before it is known to be lossy");
+        // Among the last may be some that were lost before and come again as they were.
+        let held = |(least, most): &&(u16, u16)| (230..=270).contains(least) && *most == 400;
+        let last = &of_lossy[of_lossy.len() - 100..];
+        assert!(last.iter().filter(held).count() > 80, "{last:?}");
+    }
+}
