@@ -231,7 +231,9 @@ fn who_is_too_slow_does_without_frames_until_a_key_frame_and_nobody_else_does() 
     assert_eq!(timestamps(&quick).len(), 25 * 22);
     let shown = timestamps(&slow).len();
     assert!((50..400).contains(&shown), "{shown} frames");
-    assert_eq!(scene.dropped(2), 25 * 22 - shown as u64);
+    // What is not shown was left out, but for the newest, which wait.
+    let waiting = 25 * 22 - shown as u64 - scene.dropped(2);
+    assert!(waiting <= 50, "{waiting} frames are nowhere");
     assert_eq!(scene.dropped(3), 0);
     assert!(in_one_row(&sequences(&slow)), "a number is missing");
     // After each gap comes a key frame.
