@@ -71,6 +71,9 @@ class PodTokens:
             raise NotPermitted(f"pod {named} is of no RelayPool of its namespace")
         status = body.get("status", {})
         addresses = [each["ip"] for each in status.get("podIPs", ())]
+        if not addresses:
+            # A container may run before the kubelet has told of its address, without which HTTPS would be refused.
+            raise Unverifiable(f"pod {Key(pod.pool.namespace, pod.name)} has no address yet")
         if _on_node(body.get("spec", {})):
             addresses += [each["ip"] for each in status.get("hostIPs", ())]
         told = [address.rpartition(":")[0].strip("[]") for address in self._known.addresses(pod.uid).udp]

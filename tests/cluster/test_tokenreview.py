@@ -73,7 +73,10 @@ async def test_a_relays_pod_is_who_it_is(kube: Kube, namespace: str, tokens: Pod
     pod = await relay(kube, namespace)
     uid = kube.get("pod", pod.name, f"--namespace={namespace}")["metadata"]["uid"]
     proof = await token(kube, namespace, pod.name)
-    assert await tokens.verify(proof) == Enrolled(uid, Key(namespace, "harbour"), pod.name)
+    with pytest.raises(Unverifiable, match=f"pod {pod} has no address yet"):
+        await tokens.verify(proof)
+    await asyncio.to_thread(_patch_status, kube, pod, {"podIP": "10.9.8.7", "podIPs": [{"ip": "10.9.8.7"}]})
+    assert await tokens.verify(proof) == Enrolled(uid, Key(namespace, "harbour"), pod.name, ("10.9.8.7",))
     await asyncio.to_thread(
         kube, "delete", "pod", pod.name, f"--namespace={namespace}", "--force", "--grace-period=0", "--wait"
     )
