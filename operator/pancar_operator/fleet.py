@@ -203,7 +203,8 @@ class Fleet:
     def _applies(self) -> Iterator[Task]:
         for key, held in self._known.pool_objects.items():
             pool = self._known.pools.get(key)
-            if pool is None:
+            # What a pool leaves to be orphaned must not be made its own again: it would be collected with it.
+            if pool is None or held.deleting:
                 continue
             for target, wanted in self._wanted(pool, held.uid).items():
                 if self._differs(target, wanted):

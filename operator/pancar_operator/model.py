@@ -493,6 +493,8 @@ class PoolObject:
     uid: str
     generation: int
     status: RelayPoolStatus = _POOL_UNWRITTEN
+    # It has a deletionTimestamp.
+    deleting: bool = False
 
 
 @plain(frozen=True, slots=True)

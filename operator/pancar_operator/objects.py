@@ -113,6 +113,7 @@ def pool(body: Body) -> tuple[RelayPool | None, PoolObject]:
         uid=metadata["uid"],
         generation=metadata.get("generation", 0),
         status=_status(_POOL_STATUS, body.get("status"), RelayPoolStatus()),
+        deleting="deletionTimestamp" in metadata,
     )
     return (None if isinstance(parsed, str) else parsed), written
 

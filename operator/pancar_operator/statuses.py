@@ -313,7 +313,7 @@ class Statuses:
             trouble=redact(self._trouble().get(key, "")),
         )
         written = self._pools.written(key, live, live.status)
-        given = PoolObject(live.uid, live.generation, written)
+        given = replace(live, status=written)
         return _Wanted(live.uid, pool_status(pool, given, fleet, self._plan, self._second()), written)
 
     def _job(self) -> Coroutine[None, None, None] | None:

@@ -187,7 +187,8 @@ def test_a_pool_and_what_was_written_of_it() -> None:
     pool, written = objects.pool(deepcopy(POOL))
     assert pool is not None
     assert (pool.key, pool.spec.replicas, pool.spec.capacity.cameras) == (Key("pancar", "city"), 2, 100)
-    assert (written.uid, written.generation) == ("pool-uid", 1)
+    assert (written.uid, written.generation, written.deleting) == ("pool-uid", 1, False)
+    assert objects.pool(changed(POOL, "metadata", "deletionTimestamp", to="2030-05-06T07:08:09Z"))[1].deleting
     assert written.status == RelayPoolStatus(replicas=2, ready_replicas=1, selector="pancar.dev/pool=city")
     bare, _ = objects.pool(changed(POOL, "spec", to=None))
     assert bare is not None
