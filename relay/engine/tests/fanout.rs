@@ -14,6 +14,10 @@ use _engine::srtp::{self, Profile};
 use _engine::transmit::Transmit;
 use proptest::prelude::*;
 
+mod common;
+
+use common::binding_request;
+
 const STREAM: u64 = 1;
 const VIEWER: u64 = 2;
 const KEY: [u8; 16] = [1; 16];
@@ -59,30 +63,9 @@ fn viewer_address() -> TransportAddress {
     std::net::SocketAddr::from(([192, 0, 2, 1], 5000)).into()
 }
 
-/// A Binding request of the viewer's, as RFC 8489 lays it out.
-fn binding_request(nominate: bool) -> Vec<u8> {
-    binding_request_as(b"ours:them", PASSWORD, nominate)
-}
-
-/// The same under other credentials; `username` has nine bytes.
-fn binding_request_as(username: &[u8; 9], password: &str, nominate: bool) -> Vec<u8> {
-    use ring::hmac;
-    let mut attributes = vec![0, 6, 0, 9];
-    attributes.extend_from_slice(username);
-    attributes.extend_from_slice(&[0; 3]);
-    if nominate {
-        attributes.extend_from_slice(&[0, 0x25, 0, 0]);
-    }
-    let mut message = vec![0, 1];
-    message.extend_from_slice(&((attributes.len() + 24) as u16).to_be_bytes());
-    message.extend_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
-    message.extend_from_slice(&[7; 12]);
-    message.extend_from_slice(&attributes);
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
-    let tag = hmac::sign(&key, &message);
-    message.extend_from_slice(&[0, 8, 0, 20]);
-    message.extend_from_slice(tag.as_ref());
-    message
+/// Under the credentials that the viewer joined with.
+fn own_check(nominate: bool) -> Vec<u8> {
+    binding_request("ours:them", PASSWORD, nominate)
 }
 
 fn keys() -> Keys {
@@ -138,7 +121,7 @@ impl Scene {
             .add_viewer(VIEWER, STREAM, ice, negotiated, self.now);
         self.hub.datagram(
             viewer_address(),
-            &mut binding_request(true),
+            &mut own_check(true),
             self.now,
             &mut self.wire,
         );
@@ -316,7 +299,7 @@ fn a_forged_stun_request_admits_nobody_and_dtls_needs_a_proven_address() {
         .add_viewer(VIEWER, STREAM, ice, negotiated, scene.now);
     scene.hub.datagram(
         viewer_address(),
-        &mut binding_request(true),
+        &mut own_check(true),
         scene.now,
         &mut scene.wire,
     );
@@ -376,7 +359,7 @@ fn an_ice_restart_moves_media_without_a_gap_in_its_numbers() {
     let mut scene = Scene::new();
     let mut peer = srtp::Sender::new(Profile::AeadAes128Gcm, &KEY, &SALT).unwrap();
     let elsewhere: TransportAddress = SocketAddr::from(([198, 51, 100, 7], 6000)).into();
-    let check = |nominate| binding_request_as(b"next:them", ANOTHER_PASSWORD, nominate);
+    let check = |nominate| binding_request("next:them", ANOTHER_PASSWORD, nominate);
     scene.frame(true, &[30, 900]);
     scene.join();
     let mut sent: Vec<_> = scene.wire.rtp();
@@ -392,7 +375,7 @@ fn an_ice_restart_moves_media_without_a_gap_in_its_numbers() {
         .restart_ice(VIEWER, &again("next"), &mut scene.wire);
     frame(&mut scene);
     // Checks of both ICE sessions are answered while nothing is nominated in the new one.
-    scene.stun(viewer_address(), binding_request(true));
+    scene.stun(viewer_address(), own_check(true));
     scene.stun(elsewhere, check(false));
     frame(&mut scene);
     scene.stun(elsewhere, check(true));
@@ -411,7 +394,7 @@ fn an_ice_restart_moves_media_without_a_gap_in_its_numbers() {
     // The old pair and its credentials mean nothing any more.
     let rejected = scene.hub.rejected();
     scene.nack(&mut peer, &numbers[..1]);
-    let mut late = binding_request(true);
+    let mut late = own_check(true);
     scene
         .hub
         .datagram(viewer_address(), &mut late, scene.now, &mut scene.wire);
@@ -429,7 +412,7 @@ fn a_restart_that_comes_to_nothing_changes_nothing() {
         .restart_ice(VIEWER, &again("next"), &mut scene.wire);
     for _ in 0..12 {
         scene.pass(Duration::from_secs(5));
-        scene.stun(viewer_address(), binding_request(false));
+        scene.stun(viewer_address(), own_check(false));
     }
     scene.frame(false, &[500]);
     assert_eq!(scene.wire.sent[0].0, viewer_address());
@@ -489,8 +472,7 @@ proptest! {
                     let ufrag = format!("{i:04}");
                     scene.hub.restart_ice(VIEWER, &again(&ufrag), &mut scene.wire);
                     let username = format!("{ufrag}:them");
-                    let username = username.as_bytes().try_into().unwrap();
-                    let mut request = binding_request_as(username, ANOTHER_PASSWORD, nominated);
+                    let mut request = binding_request(&username, ANOTHER_PASSWORD, nominated);
                     let from = SocketAddr::from(([192, 0, 2, 1], 6000 + i as u16)).into();
                     scene.hub.datagram(from, &mut request, scene.now, &mut scene.wire);
                 }

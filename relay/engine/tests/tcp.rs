@@ -14,6 +14,10 @@ use _engine::srtp::Profile;
 use _engine::transmit::Transmit;
 use proptest::prelude::*;
 
+mod common;
+
+use common::binding_request;
+
 const STREAM: u64 = 1;
 const PASSWORD: &str = "a-password-of-24-letters";
 const FRAME: Duration = Duration::from_millis(40);
@@ -86,26 +90,9 @@ fn tcp(slot: u32) -> TransportAddress {
     }
 }
 
-/// A Binding request to viewer `id`, as RFC 8489 lays it out.
+/// A Binding request to viewer `id`.
 fn request(id: u64, password: &str, nominate: bool) -> Vec<u8> {
-    use ring::hmac;
-    let username = format!("our{id}:them");
-    let mut attributes = vec![0, 6, 0, username.len() as u8];
-    attributes.extend_from_slice(username.as_bytes());
-    attributes.resize(attributes.len().next_multiple_of(4), 0);
-    if nominate {
-        attributes.extend_from_slice(&[0, 0x25, 0, 0]);
-    }
-    let mut message = vec![0, 1];
-    message.extend_from_slice(&((attributes.len() + 24) as u16).to_be_bytes());
-    message.extend_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
-    message.extend_from_slice(&[7; 12]);
-    message.extend_from_slice(&attributes);
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
-    let tag = hmac::sign(&key, &message);
-    message.extend_from_slice(&[0, 8, 0, 20]);
-    message.extend_from_slice(tag.as_ref());
-    message
+    binding_request(&format!("our{id}:them"), password, nominate)
 }
 
 struct Scene {

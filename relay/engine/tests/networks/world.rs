@@ -16,6 +16,7 @@ use _engine::media::{Negotiated, Rtx};
 use _engine::srtp::{self, Profile};
 use _engine::transmit::Transmit;
 
+use crate::common::binding_request;
 use crate::receiver::{PLAYOUT, Receiver, Shown};
 
 pub const STREAM: u64 = 1;
@@ -340,7 +341,7 @@ impl World {
         self.hub.add_viewer(id, STREAM, ice, negotiated, self.now);
         let mut wire = Wire::default();
         self.hub
-            .datagram(address, &mut binding_request(&ufrag), self.now, &mut wire);
+            .datagram(address, &mut check(&ufrag), self.now, &mut wire);
         let keys = || (KEY.to_vec(), SALT.to_vec());
         let start = Start {
             keys: Keys {
@@ -421,7 +422,7 @@ impl World {
         if self.next_check <= self.now {
             self.next_check += CHECK_INTERVAL;
             for viewer in 0..self.ends.len() {
-                self.send(viewer, true, binding_request(&ufrag(viewer)));
+                self.send(viewer, true, check(&ufrag(viewer)));
             }
         }
         while let Some(Reverse(arrival)) = self.under_way.peek() {
@@ -490,24 +491,9 @@ fn ufrag(viewer: usize) -> String {
     format!("u{viewer:03}")
 }
 
-/// A nominating Binding request of the viewer's, as RFC 8489 lays it out; `ufrag` has four letters.
-fn binding_request(ufrag: &str) -> Vec<u8> {
-    use ring::hmac;
-    let username = format!("{ufrag}:them");
-    let mut attributes = vec![0, 6, 0, 9];
-    attributes.extend_from_slice(username.as_bytes());
-    attributes.extend_from_slice(&[0; 3]);
-    attributes.extend_from_slice(&[0, 0x25, 0, 0]);
-    let mut message = vec![0, 1];
-    message.extend_from_slice(&((attributes.len() + 24) as u16).to_be_bytes());
-    message.extend_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
-    message.extend_from_slice(&[7; 12]);
-    message.extend_from_slice(&attributes);
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, PASSWORD.as_bytes());
-    let tag = hmac::sign(&key, &message);
-    message.extend_from_slice(&[0, 8, 0, 20]);
-    message.extend_from_slice(tag.as_ref());
-    message
+/// A nominating Binding request of the viewer's; `ufrag` is the hub's end's.
+fn check(ufrag: &str) -> Vec<u8> {
+    binding_request(&format!("{ufrag}:them"), PASSWORD, true)
 }
 
 /// Opens a sealed RTP packet whose rollover counter is known: GCM's keystream does not depend on what it is laid over,
