@@ -7,9 +7,17 @@ import pytest
 from pancar_proto.v1 import control_pb2 as pb
 from rigs.far import browsing
 from rigs.network import Host
-from rigs.relay import Cameras, StartRelay, assignment
+from rigs.relay import Cameras, Relay, StartRelay, assignment
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def live(start_relay: StartRelay, camera: Cameras, address: str) -> Relay:
+    """A relay that says of itself to be reached at `address`, and has the camera "taman"."""
+    relay = await start_relay(PANCAR_MEDIA_LISTEN="[::]:0", PANCAR_MEDIA_ADDRESSES=address)
+    await relay.operator.desire(assignment("taman", camera.urls[0]))
+    await relay.operator.camera("taman", pb.CAMERA_STATE_LIVE)
+    return relay
 
 
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])
@@ -17,9 +25,7 @@ async def test_chromium_plays_over_tcp(
     family: str, host: Host, start_relay: StartRelay, camera: Cameras, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     ours = host.gateway if family == "IPv4" else host.gateway6
-    relay = await start_relay(PANCAR_MEDIA_LISTEN="[::]:0", PANCAR_MEDIA_ADDRESSES=ours)
-    await relay.operator.desire(assignment("taman", camera.urls[0]))
-    await relay.operator.camera("taman", pb.CAMERA_STATE_LIVE)
+    relay = await live(start_relay, camera, ours)
     host.block_udp()
     async with browsing(host, tmp_path) as browser:
         await browser.watch(http, relay, "taman")
@@ -36,9 +42,7 @@ async def test_with_udp_chromium_does_without_tcp(
     family: str, host: Host, start_relay: StartRelay, camera: Cameras, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     ours = host.gateway if family == "IPv4" else host.gateway6
-    relay = await start_relay(PANCAR_MEDIA_LISTEN="[::]:0", PANCAR_MEDIA_ADDRESSES=ours)
-    await relay.operator.desire(assignment("taman", camera.urls[0]))
-    await relay.operator.camera("taman", pb.CAMERA_STATE_LIVE)
+    relay = await live(start_relay, camera, ours)
     async with browsing(host, tmp_path) as browser:
         await browser.watch(http, relay, "taman")
         await browser.plays(40)
