@@ -4,8 +4,12 @@ Pulled out here means that nothing from the host arrives any more, be it data, A
 its power. The test's own side stays up, so that no packet ever looks for another way.
 
 And a wire, whose far end is such a host too: it loses, delays and reorders as it is told (`pancar_cli.bench.wire`).
+
+Either ends with its test, while others go on beside it. So that no viewer of theirs is reached through a cable that
+will be gone, aiortc gathers no address on one that is not of its own process.
 """
 
+import ipaddress
 import os
 import random
 import shlex
@@ -15,8 +19,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import aioice.ice
 import pytest
 from pancar_cli.bench.wire.wire import Wire, WireError
+
+# Of all cables there are, those of hosts and of wires.
+_CABLES = tuple(ipaddress.ip_network(net) for net in ("10.213.0.0/16", "10.214.0.0/16", "fd2a:6e61::/32"))
+# The test's ends of those that this process has laid.
+_OURS: set[ipaddress.IPv4Address | ipaddress.IPv6Address] = set()
 
 
 def _ip(*arguments: str) -> None:
@@ -35,10 +45,12 @@ class Host:
     def __init__(self) -> None:
         self._name = "pt" + uuid.uuid4().hex[:10]
         self._here = self._name + "h"
-        # A /30 of 10.213.0.0/16, of which many may be in use at once by tests that run in parallel.
+        # A /30, of which many may be in use at once by tests that run in parallel.
         network = random.randrange(1 << 14) * 4  # noqa: S311 (no secret)
         self.gateway, self.address = (f"10.213.{(network + n) >> 8}.{(network + n) & 255}" for n in (1, 2))
         self._gateway6, self._address6 = (f"fd2a:6e61:{network:x}::{n}" for n in (1, 2))
+        self._ends = {ipaddress.ip_address(end) for end in (self.gateway, self._gateway6)}
+        _OURS.update(self._ends)
         _ip("netns", "add", self._name)
         _ip("link", "add", self._here, "type", "veth", "peer", "name", "eth0", "netns", self._name)
         _ip("address", "add", f"{self.gateway}/30", "dev", self._here)
@@ -88,6 +100,24 @@ class Host:
         # At once and by name: the namespace itself may outlive its name while sockets in it still close.
         _ip("link", "del", self._here)
         _ip("netns", "del", self._name)
+        _OURS.difference_update(self._ends)
+
+
+def _lasts(address: str) -> bool:
+    parsed = ipaddress.ip_address(address)
+    return parsed in _OURS or not any(parsed in cable for cable in _CABLES if cable.version == parsed.version)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def gather_what_lasts() -> Iterator[None]:
+    gather = aioice.ice.get_host_addresses
+
+    def lasting(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        return [address for address in gather(use_ipv4, use_ipv6) if _lasts(address)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aioice.ice, "get_host_addresses", lasting)
+        yield
 
 
 @pytest.fixture
