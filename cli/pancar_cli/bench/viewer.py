@@ -138,6 +138,7 @@ class LightViewer:
         self._keepalive: asyncio.Task[None] | None = None
         self._dtls: RTCDtlsTransport | None = None
         self._ufrag, self._pwd = secrets.token_hex(4), secrets.token_hex(12)
+        self._username = ""
         self.posted = 0.0
         self.connected = 0.0
 
@@ -160,7 +161,8 @@ class LightViewer:
             raise JoinError("the answer has no ICE password or no fingerprint")
         candidate = media.ice_candidates[0]
         self._ice.peer = (candidate.ip, candidate.port)
-        await self._check(f"{media.ice.usernameFragment}:{self._ufrag}", media.ice.password)
+        self._username = f"{media.ice.usernameFragment}:{self._ufrag}"
+        await self._check(media.ice.password)
         self._dtls = RTCDtlsTransport(cast(RTCIceTransport, self._ice), [self._certificate])
         self._dtls._set_role("client")
         await self._dtls.start(RTCDtlsParameters(fingerprints=media.dtls.fingerprints))
@@ -188,12 +190,12 @@ class LightViewer:
             self._resource = response.headers["Location"]
             return text
 
-    async def _check(self, username: str, password: str) -> None:
+    async def _check(self, password: str) -> None:
         """Nominates the relay's candidate and keeps the consent alive (RFC 7675)."""
 
         def request() -> bytes:
             message = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
-            message.attributes["USERNAME"] = username
+            message.attributes["USERNAME"] = self._username
             message.attributes["PRIORITY"] = 1845501695
             message.attributes["ICE-CONTROLLING"] = 1
             message.attributes["USE-CANDIDATE"] = None
@@ -221,6 +223,18 @@ class LightViewer:
         """The "ip:port" that media comes to."""
         name = self._socket.getsockname()
         return f"{name[0]}:{name[1]}"
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """The relay's address."""
+        if self._ice.peer is None:
+            raise JoinError("not joined")
+        return self._ice.peer
+
+    @property
+    def username(self) -> str:
+        """Of the viewer's checks (RFC 8445, 7.2.2)."""
+        return self._username
 
     @property
     def formats(self) -> Formats:
@@ -253,10 +267,19 @@ class LightViewer:
         plain: bytes = session.unprotect_rtcp(packet)
         return plain
 
+    def protect_rtcp(self, compound: bytes) -> bytes:
+        """The SRTCP packet of feedback."""
+        session: pylibsrtp.Session = self._keys._tx_srtp
+        sealed: bytes = session.protect_rtcp(compound)
+        return sealed
+
     def send_rtcp(self, compound: bytes) -> None:
         """Seals and sends feedback."""
-        session: pylibsrtp.Session = self._keys._tx_srtp
-        self._ice.send(session.protect_rtcp(compound))
+        self._ice.send(self.protect_rtcp(compound))
+
+    def send(self, datagram: bytes) -> None:
+        """Sends that to the relay, whatever it is, from the address that media comes to."""
+        self._ice.send(datagram)
 
     def deafen(self) -> None:
         """From here on the kernel drops what arrives, as early as it can: the sink of the fan-out's floor."""
