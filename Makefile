@@ -56,6 +56,7 @@ lint: all
 	cd $(ENGINE) && cargo fmt --check
 	cd $(ENGINE) && cargo clippy --quiet --locked --all-targets -- --deny warnings
 	cd $(ENGINE) && cargo clippy --quiet --locked --all-targets --features python -- --deny warnings
+	cd $(ENGINE)/fuzz && cargo clippy --quiet --locked --no-default-features -- --deny warnings
 	$(BIN)/python tools/generate.py --check $(PROTOS)
 	$(BIN)/python tools/crds.py --check
 	$(BIN)/python tools/licences.py

@@ -46,7 +46,7 @@ fuzz_target!(|input: &[u8]| {
         cname: "x".into(),
         mid: None,
         playout_delay: None,
-        rtx: (input.len() % 2 == 0).then_some(Rtx {
+        rtx: input.len().is_multiple_of(2).then_some(Rtx {
             payload_type: 97,
             ssrc: 3,
         }),
