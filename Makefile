@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_WORKERS ?= 2
 
-.PHONY: all engine peers cluster demo test test-cluster lint format bench bench-scale fuzz proto crds
+.PHONY: all engine peers cluster demo test test-machine test-cluster lint format bench bench-scale fuzz proto crds
 all: $(VENV)/.engine
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -38,7 +38,12 @@ cluster: all peers
 	@tests/install-peers.sh cluster
 	PYTHONPATH=tests/support $(BIN)/python -m rigs.cluster.build
 
-test: all peers
+# One after the other: two cores are soon full, and much of it is about time.
+test:
+	@$(MAKE) --no-print-directory test-machine
+	@$(MAKE) --no-print-directory test-cluster
+
+test-machine: all peers
 	cd $(ENGINE) && cargo test --quiet --locked --no-default-features
 	$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --ignore tests/cluster
 
