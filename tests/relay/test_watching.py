@@ -52,6 +52,11 @@ def sessions(relay: Relay, event: str) -> list[dict[str, Any]]:
     return [logged for logged in relay.events() if logged["event"] == event]
 
 
+async def ends(relay: Relay) -> list[dict[str, Any]]:
+    """What the relay logs of a session that ends: after its alert, so the viewer may know of it first."""
+    return await eventually(lambda: sessions(relay, "session.ended"), "the relay logs the session's end")
+
+
 async def live(relay: Relay, *assignments: pb.Assignment) -> None:
     await relay.operator.desire(*assignments)
     for wanted in assignments:
@@ -77,7 +82,7 @@ async def test_pictures_arrive_until_the_viewer_leaves(
         await closed(peer)
         async with http.delete(location, headers=relay.bearer()) as response:
             assert response.status == 404
-    started, ended = sessions(relay, "session.started"), sessions(relay, "session.ended")
+    started, ended = sessions(relay, "session.started"), await ends(relay)
     assert [(e["subject"], e["camera"], e["session"]) for e in started] == [("tester", "kota/taman", 1)]
     assert [(e["subject"], e["camera"], e["reason"]) for e in ended] == [("tester", "kota/taman", "Deleted")]
     assert 0 < ended[0]["seconds"] < 60
@@ -86,12 +91,12 @@ async def test_pictures_arrive_until_the_viewer_leaves(
 
 async def test_a_session_ends_with_its_right(relay: Relay, camera: Cameras, http: aiohttp.ClientSession) -> None:
     await live(relay, assignment("taman", camera.urls[0]))
-    ends = time.time() + 5.0
-    async with watching(http, relay, "taman", exp=ends) as (peer, _):
+    until = time.time() + 5.0
+    async with watching(http, relay, "taman", exp=until) as (peer, _):
         await frames(peer, 5)
         await closed(peer, seconds=15.0)
-        assert ends <= time.time() < ends + 5.0
-    assert [e["reason"] for e in sessions(relay, "session.ended")] == ["RightEnded"]
+        assert until <= time.time() < until + 5.0
+    assert [e["reason"] for e in await ends(relay)] == ["RightEnded"]
 
 
 async def test_a_revoked_key_ends_its_sessions(relay: Relay, camera: Cameras, http: aiohttp.ClientSession) -> None:
@@ -100,7 +105,7 @@ async def test_a_revoked_key_ends_its_sessions(relay: Relay, camera: Cameras, ht
         await frames(peer, 5)
         await relay.operator.desire(assignment("taman", camera.urls[0]), access=pb.Access(issuer="x", audience="x"))
         await closed(peer)
-    assert [e["reason"] for e in sessions(relay, "session.ended")] == ["RightEnded"]
+    assert [e["reason"] for e in await ends(relay)] == ["RightEnded"]
 
 
 async def test_a_session_outlives_its_cameras_outage(relay: Relay, http: aiohttp.ClientSession) -> None:
@@ -130,7 +135,7 @@ async def test_a_pause_for_privacy_ends_the_pictures_at_once(
         await frames(peer, 5)
         await relay.operator.desire(assignment("taman", camera.urls[0], paused=True, paused_reason="Pemakaman"))
         await closed(peer)
-    assert [e["reason"] for e in sessions(relay, "session.ended")] == ["StreamClosed"]
+    assert [e["reason"] for e in await ends(relay)] == ["StreamClosed"]
 
 
 async def test_viewers_are_told_where_the_operator_says_media_is_reached(
@@ -193,7 +198,7 @@ async def test_a_relay_that_is_told_to_end_says_goodbye(
         relay.process.terminate()
         await closed(peer)
         assert await asyncio.to_thread(relay.process.wait, 10) == 0
-    assert [e["reason"] for e in sessions(relay, "session.ended")] == ["Shutdown"]
+    assert [e["reason"] for e in await ends(relay)] == ["Shutdown"]
     assert relay.events()[-1]["event"] == "relay.stopped"
     with pytest.raises(MediaStreamError):
         await frames(peer, 1000)
@@ -214,6 +219,5 @@ async def test_an_offer_of_another_certificate_gets_no_media(
     async with http.post(f"{relay.url}/whep/kota/taman", data="\r\n".join(lines), headers=headers) as response:
         assert response.status == 201
         await peer.setRemoteDescription(RTCSessionDescription(await response.text(), "answer"))
-    ended = await eventually(lambda: sessions(relay, "session.ended"), "the session ends")
-    assert [e["reason"] for e in ended] == ["HandshakeFailed"]
+    assert [e["reason"] for e in await ends(relay)] == ["HandshakeFailed"]
     await peer.close()
