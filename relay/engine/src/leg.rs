@@ -8,14 +8,36 @@ use crate::numbering::{Numbering, Sent, Stamp};
 use crate::rtp::Content;
 use crate::stream::{CLOCK_RATE, Frame, Start, Stream};
 
+/// Milliseconds of the stream in which pictures are held back by one more. All at once would be a freeze as long as the
+/// whole; this is playing a fifth slower for a second.
+const RISE: u64 = 4;
+
+/// Since when, and for how long in the end, pictures are held back.
+#[derive(Clone, Copy)]
+struct Held {
+    /// The first packet that says so.
+    packet: u64,
+    /// On the stream's timeline, which may have begun later.
+    since: i64,
+    milliseconds: u16,
+}
+
+impl Held {
+    fn at(&self, timestamp: u64) -> u16 {
+        let passed = (timestamp as i64 - self.since).max(0) as u64;
+        let risen = passed / (CLOCK_RATE / 1000 * RISE);
+        risen.min(u64::from(self.milliseconds)) as u16
+    }
+}
+
 pub struct Leg {
     /// The stream's id, as the hub has it.
     pub stream: u64,
     pub numbering: Numbering,
     /// Packets before this one carry playout-delay 0/0. Moves once, to a packet that is not sent yet.
     live_from: u64,
-    /// Packets from this one on are held back for so many milliseconds. Moves once, likewise.
-    held_from: Option<(u64, u16)>,
+    /// Moves once, likewise.
+    held: Option<Held>,
     /// Added to the stream's timestamps.
     timestamp_offset: u32,
 }
@@ -27,7 +49,7 @@ impl Leg {
             stream,
             numbering,
             live_from: u64::MAX,
-            held_from: None,
+            held: None,
             timestamp_offset,
         }
     }
@@ -37,10 +59,13 @@ impl Leg {
         self.live_from = self.live_from.min(packet);
     }
 
-    /// From `packet` on, which the stream has not had yet, the viewer holds pictures back for so long, if he does not
-    /// do so already.
-    pub fn hold(&mut self, packet: u64, milliseconds: u16) {
-        self.held_from.get_or_insert((packet, milliseconds));
+    /// From the stream's next packet on the viewer holds pictures back, soon for so long, if he does not do so already.
+    pub fn hold(&mut self, stream: &Stream, milliseconds: u16) {
+        self.held.get_or_insert(Held {
+            packet: stream.next(),
+            since: stream.newest().map_or(0, |newest| newest.timestamp as i64),
+            milliseconds,
+        });
     }
 
     /// The RTP timestamp that stands for one of the stream's.
@@ -55,9 +80,9 @@ impl Leg {
         stamp: Option<Stamp>,
     ) -> Option<Content<'a>> {
         let timestamp = stamp.map_or(frame.timestamp, |stamp| stamp.of(frame.ordinal));
-        let playout = match self.held_from {
+        let playout = match self.held {
             _ if stamp.is_some() || packet < self.live_from => Playout::AtOnce,
-            Some((from, milliseconds)) if packet >= from => Playout::AtLeast(milliseconds),
+            Some(held) if packet >= held.packet => Playout::AtLeast(held.at(frame.timestamp)),
             _ => Playout::Smooth,
         };
         Content::of(frame, packet, self.timestamp(timestamp), playout)
@@ -89,7 +114,11 @@ impl Leg {
             stream: id,
             numbering: Numbering::going_on(self.numbering.next_seq(), frame.first),
             live_from: 0,
-            held_from: self.held_from.map(|(_, milliseconds)| (0, milliseconds)),
+            held: self.held.map(|held| Held {
+                packet: 0,
+                since: frame.timestamp as i64 - (last as i64 - held.since),
+                ..held
+            }),
             timestamp_offset: self
                 .timestamp(last + since)
                 .wrapping_sub(frame.timestamp as u32),

@@ -115,7 +115,7 @@ impl Media {
                 at: now,
                 highest: numbering.next_seq().saturating_sub(1),
                 lost: 0,
-                lossy: 0,
+                lossy: None,
                 resent: 0,
                 packets: 0,
                 bytes: 0,

@@ -16,10 +16,10 @@ use crate::transmit::Transmit;
 /// Browsers put a report before each NACK: on a bad path dozens a second, each about a few packets. One is taken in so
 /// long a time, and loss from the sums in it, for its own share is that of an instant.
 const HEARD_INTERVAL: Duration = Duration::from_millis(800);
-/// Loss in two reports from which pictures are held back until what was lost can have come again. Browsers render at
-/// once what does not ask them for more than nothing, and stand still at each loss.
+/// Loss in each of two reports so close to each other, from which pictures are held back until what was lost can have
+/// come again. Browsers render at once what does not ask them for more than nothing, and stand still at each loss.
 const LOSSY: f64 = 0.01;
-const LOSSY_REPORTS: u32 = 2;
+const LOSSY_WITHIN: Duration = Duration::from_secs(30);
 /// Round trips that it takes where a retransmission is lost too, and what a receiver takes to ask, in milliseconds.
 const REPAIR_ROUND_TRIPS: u32 = 3;
 const REPAIR_MS: u32 = 70;
@@ -37,8 +37,8 @@ pub(super) struct Heard {
     pub(super) at: Instant,
     pub(super) highest: u64,
     pub(super) lost: i32,
-    /// Reports so far that told of loss worth holding pictures back for.
-    pub(super) lossy: u32,
+    /// The latest report that told of loss worth holding pictures back for.
+    pub(super) lossy: Option<Instant>,
     pub(super) resent: u64,
     pub(super) packets: u64,
     pub(super) bytes: u64,
@@ -179,16 +179,19 @@ impl Media {
 
     /// Has pictures held back where packets are lost, by what a report says and by what was asked for since the one
     /// before: without RTX what comes again counts as not lost.
-    fn hold_for_repair(&mut self, lost: f64, stream: &Stream) {
+    fn hold_for_repair(&mut self, lost: f64, stream: &Stream, now: Instant) {
         let sent = (self.counters.packets_sent - self.heard.packets).max(1);
         let resent = self.counters.packets_resent - self.heard.resent;
         let lossy = lost >= LOSSY || (sent >= FEW && resent as f64 >= sent as f64 * LOSSY);
-        self.heard.lossy += u32::from(lossy);
-        if self.heard.lossy >= LOSSY_REPORTS {
+        if !lossy {
+            return;
+        }
+        let before = self.heard.lossy.replace(now);
+        if before.is_some_and(|at| now.saturating_duration_since(at) < LOSSY_WITHIN) {
             let round_trip = self.counters.round_trip.unwrap_or(USUAL_ROUND_TRIP);
             let repair = round_trip.as_millis() as u32 * REPAIR_ROUND_TRIPS + REPAIR_MS;
             let milliseconds = repair.min(MOST_HELD_MS) as u16;
-            self.leg.hold(stream.next(), milliseconds);
+            self.leg.hold(stream, milliseconds);
         }
     }
 
@@ -215,7 +218,7 @@ impl Media {
             _ => 0.0,
         };
         self.counters.fraction_lost = lost;
-        self.hold_for_repair(lost, stream);
+        self.hold_for_repair(lost, stream, now);
         let (packets, bytes) = (self.counters.packets_sent, self.counters.bytes_sent);
         let size = match packets - self.heard.packets {
             0 => bytes / packets.max(1),

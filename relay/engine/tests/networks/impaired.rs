@@ -356,4 +356,8 @@ fn who_loses_packets_holds_pictures_back_until_they_can_come_again() {
         let last = &of_lossy[of_lossy.len() - 100..];
         assert!(last.iter().filter(held).count() > 80, "{last:?}");
     }
+    // More at once than a tick of the extension for each picture would be a freeze.
+    let of_lossy = playout(&world, 1);
+    let rises = of_lossy.windows(2).map(|w| w[1].0 - w[0].0);
+    assert_eq!(rises.max(), Some(10));
 }
