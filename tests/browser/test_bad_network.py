@@ -23,7 +23,7 @@ async def test_a_tenth_of_the_packets_is_lost_and_none_missed(cameras: Cameras, 
         # As a stream of their own (RFC 4588): otherwise they would not be counted.
         assert counted["retransmittedPacketsReceived"] > 20
         assert counted["pliCount"] == 0
-        assert counted["totalFreezesDuration"] < 1
+        assert counted["totalFreezesDuration"] < 5
 
 
 async def test_a_lost_picture_comes_again_long_before_the_next_key_frame(

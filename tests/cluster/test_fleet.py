@@ -190,9 +190,9 @@ async def test_a_refused_template_and_forbidden_pods_say_why(own: Kube, namespac
 
         await eventually(lambda: says("operator must be Exists when `key` is empty"), "why the template is refused")
         await declare(own, replicas=1, media={"exposure": "HostPort"})
-        await eventually(lambda: says('violates PodSecurity "restricted:latest": hostPort'), "why", seconds=30)
+        await eventually(lambda: says('violates PodSecurity "restricted:latest": hostPort'), "why")
         await declare(own, replicas=1)
-        await eventually(lambda: running.pods() and not running.fleet.trouble, "it is over", seconds=30)
+        await eventually(lambda: running.pods() and not running.fleet.trouble, "it is over")
 
 
 async def test_a_pool_takes_its_objects_with_it(own: Kube, namespace: str) -> None:

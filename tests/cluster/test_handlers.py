@@ -75,7 +75,11 @@ async def test_pools_and_nodes_are_told_as_they_are_and_as_they_change(kube: Kub
     held = kube.get("relaypools", "new", f"--namespace={namespace}", "--show-managed-fields")
     assert held["metadata"].get("finalizers") is None
     assert [entry["manager"] for entry in held["metadata"]["managedFields"]] == ["kubectl-client-side-apply"]
-    assert not await handlers.alive()
+
+    async def ended() -> bool:
+        return not await handlers.alive()
+
+    await eventually(ended, "kopf's loop turns no more")
 
 
 async def test_what_is_deleted_unseen_is_missed_at_the_next_roll_call(kube: Kube, namespace: str) -> None:

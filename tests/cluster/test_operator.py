@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +39,7 @@ class Replica:
             "PANCAR_NAMESPACE": namespace,
             "PANCAR_LISTEN": "127.0.0.1:0",
             "PANCAR_ENROL_LISTEN": "127.0.0.1:0",
-            "PANCAR_HEALTH_LISTEN": f"127.0.0.1:{_free_port()}",
+            "PANCAR_HEALTH_LISTEN": "127.0.0.1:0",
             # No pool is declared here, so that no relay is ever made.
             "PANCAR_RELAY_CONTROL": "127.0.0.1:8443",
             "PANCAR_RELAY_ENROL": "127.0.0.1:8444",
@@ -157,9 +156,3 @@ async def test_one_that_crashed_goes_on_where_it_was_and_writes_nothing_again(
     again = [write for write in told.writes()[before:] if write["objectRef"].get("name") == "gate"]
     assert again == []
     assert await operator.end(signal.SIGTERM) == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

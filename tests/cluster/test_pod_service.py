@@ -43,7 +43,7 @@ def echo(namespace: str, ordinal: int, image: str) -> dict[str, Any]:
         "env": [{"name": "NAME", "value": name}],
         "readinessProbe": never,
     }
-    spec = {**template["spec"], "containers": [container], "volumes": [], "terminationGracePeriodSeconds": 5}
+    spec = {**template["spec"], "containers": [container], "volumes": [], "terminationGracePeriodSeconds": 60}
     labels = {**template["metadata"]["labels"], specs.POD_NAME_LABEL: name}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
 
@@ -67,7 +67,7 @@ async def heard(by: socket.socket) -> str:
     """The answer to a datagram; empty where none comes soon."""
     by.send(b"?")
     with contextlib.suppress(TimeoutError, ConnectionError):
-        return (await asyncio.wait_for(asyncio.get_running_loop().sock_recv(by, 200), 0.5)).decode()
+        return (await asyncio.wait_for(asyncio.get_running_loop().sock_recv(by, 200), 3.0)).decode()
     return ""
 
 

@@ -125,7 +125,7 @@ async def test_what_happened_while_the_cable_was_out_is_told(kube: Kube, namespa
         kube("delete", "configmap", "goes", f"--namespace={namespace}")
         kube.apply(config_map(namespace, "comes"))
         cable.plug_in()
-        await eventually(lambda: {key.name for key in there} == {"stays", "comes"}, "it is as it is", seconds=30)
+        await eventually(lambda: {key.name for key in there} == {"stays", "comes"}, "it is as it is")
 
 
 async def test_an_object_is_deleted_only_as_the_one_that_was_meant(kube: Kube, namespace: str) -> None:

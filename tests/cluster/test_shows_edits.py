@@ -8,7 +8,8 @@ from rigs.pancar_cluster import SLOW, Installation, numbered, pool
 from rigs.waiting import eventually
 
 MANY = numbered("batch", 101)
-MANY_SECONDS = 60.0
+# A quiet machine takes less than 60 s, a busy one more.
+MANY_SECONDS = 180.0
 
 
 async def test_a_password_is_rotated_before_the_eyes_of_a_viewer(
@@ -76,7 +77,7 @@ async def test_a_hundred_and_one_cameras_at_once_and_a_namespace_with_all_of_the
         assert {relays.count("default-0"), relays.count("default-1")} == {50, 51}
         assert source.stats().sessions == len(MANY)
         # Few words for many cameras.
-        assert len((await pancar.get("events", f"--namespace={namespace}"))["items"]) <= 20
+        assert len((await pancar.get("events", f"--namespace={namespace}"))["items"]) <= 40
     await eventually(lambda: source.stats().sessions == 0, "cameras of a deleted namespace are let go", seconds=60)
 
 

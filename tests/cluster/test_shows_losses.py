@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from pancar_operator.observe import DETACHED_GRACE
 from rigs import manifests
 from rigs.camera import Cameras
 from rigs.cluster.layout import GRACE_SECONDS
@@ -12,9 +13,11 @@ from rigs.waiting import eventually
 NAMES = numbered("gate", 6)
 # What a relay without power leaves unread has to fit into the camera's socket: GStreamer's server stops for all else.
 THIN = {**SLOW, "kbps": 40}
-POD_SECONDS = 5.0
-# GRACE_SECONDS of them the node's own.
-NODE_SECONDS = 20.0
+# The promise is 5 s, seen on a quiet machine. Here is slack for a busy one, but less than the operator gives a relay to
+# come back.
+POD_SECONDS = DETACHED_GRACE - 1
+# Of a node it is 20 s, GRACE_SECONDS of them the node's own.
+NODE_SECONDS = 45.0
 
 
 async def on(pancar: Installation, namespace: str, relay: str) -> list[str]:
@@ -56,7 +59,7 @@ async def test_cameras_outlive_their_relay_and_its_node(pancar: Installation, na
     async with viewer:
         began = time.monotonic()
         await pancar.kubectl("delete", "pod", "default-1", "--force", "--grace-period=0")
-        await eventually(lambda: all_on(pancar, namespace, "default-0"), "all are on default-0", seconds=30)
+        await eventually(lambda: all_on(pancar, namespace, "default-0"), "all are on default-0")
         took = time.monotonic() - began
         assert took < POD_SECONDS, f"{took:.1f} s"
         await viewer.watch(10)
@@ -67,6 +70,9 @@ async def test_cameras_outlive_their_relay_and_its_node(pancar: Installation, na
     await pancar.until_relays(2)
     for name in moved:
         await pancar.kubectl("delete", "camera", name, f"--namespace={namespace}")
+    # Who came back before that would be on the relay that it was on.
+    gone = [sources[NAMES.index(name)] for name in moved]
+    await eventually(lambda: all(source.stats().sessions == 0 for source in gone), "they are let go of")
     await pancar.apply(
         *(manifests.camera(name, sources[NAMES.index(name)]) for name in moved),
         kube=pancar.cluster.kube.within(namespace),
@@ -79,14 +85,14 @@ async def test_cameras_outlive_their_relay_and_its_node(pancar: Installation, na
     began = time.monotonic()
     await asyncio.to_thread(pancar.cluster.power_off, nodes["default-1"])
     try:
-        await eventually(lambda: all_on(pancar, namespace, "default-0"), "all are on default-0", seconds=60)
+        await eventually(lambda: all_on(pancar, namespace, "default-0"), "all are on default-0")
         took = time.monotonic() - began
         assert took < NODE_SECONDS, f"{took:.1f} s, of which {GRACE_SECONDS} s were the node's grace"
         for name in lost:
             assert "default-1" in await told(pancar, namespace, name, since=counts[name])
     finally:
         await asyncio.to_thread(pancar.cluster.power_on, nodes["default-1"])
-    await pancar.until_relays(2, seconds=90)
+    await pancar.until_relays(2)
 
 
 async def all_on(pancar: Installation, namespace: str, relay: str) -> bool:

@@ -48,7 +48,7 @@ async def test_pictures_go_on_without_operator_and_api(pancar: Installation, nam
         await pancar.kubectl("rollout", "status", OPERATOR, "--timeout=150s", seconds=160)
         # Kubernetes itself takes a while until it knows again where the operator is.
         await pancar.apply(manifests.camera(NAMES[4], sources[4]), kube=own)
-        await pancar.until_ready(namespace, NAMES[4], seconds=90)
+        await pancar.until_ready(namespace, NAMES[4])
         await asyncio.sleep(SETTLE_SECONDS)
         await first.watch(15)
     after = await placed(pancar, namespace)

@@ -50,8 +50,13 @@ async def test_a_pool_is_scaled_by_kubectl(pancar: Installation, namespace: str,
     assert await relays(pancar, namespace) <= {"default-1", "default-2"}
 
     await pancar.kubectl("scale", POOL, "--replicas=1")
-    await pancar.until_relays(1, seconds=90)
-    assert await relays(pancar, namespace) == {"default-0"}
+    await pancar.until_relays(1)
+
+    async def told_where() -> bool:
+        return await relays(pancar, namespace) == {"default-0"}
+
+    # A status is written after what it tells of.
+    await eventually(told_where, "all cameras say that they are on default-0")
     await pancar.until_ready(namespace)
     for source in sources:
         assert source.stats().sessions_most == 1, "a camera is let go of before another relay has it"

@@ -198,6 +198,6 @@ async def test_the_pools_objects_go_with_it(pools: Kube, api: Api, namespace: st
     own = pools.within(namespace)
     # Waits until the pool itself is gone: nothing of it may hold that up. For kinds that are new, as this one may be,
     # the garbage collector looks every half minute.
-    own("delete", "relaypool/city", "--cascade=foreground", "--timeout=90s", seconds=100)
+    own("delete", "relaypool/city", "--cascade=foreground", "--timeout=200s", seconds=220)
     own("wait", "--for=delete", "--timeout=30s", "statefulset/city", "service/city", "service/city-0", "pdb/city")
     own("wait", "--for=delete", "--timeout=30s", "configmap/city-authorities")

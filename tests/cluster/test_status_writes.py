@@ -79,6 +79,9 @@ async def test_few_writes_and_none_at_rest(cluster: Cluster, own: Kube, namespac
             telling.dark(flapping)
             await asyncio.sleep(0.25)
         writes = await counted.settled(6.0)
+        # By now a camera that changes so often is written with longer pauses than that.
+        await eventually(lambda: _reason(telling, flapping) == "Unreachable", "the last is told")
+        writes += await counted.settled(6.0)
         assert resources(writes)["cameras/status"] <= 5, "40 changes in ten seconds"
         assert resources(writes)["events"] <= 2
 
@@ -122,7 +125,7 @@ async def test_what_changed_while_the_api_server_was_away_is_told_when_it_is_bac
             await asyncio.sleep(4.0)
         finally:
             await asyncio.to_thread(cluster.start_api)
-        await eventually(lambda: _reason(telling, gate) == "Refused", "the newest is told", seconds=90)
+        await eventually(lambda: _reason(telling, gate) == "Refused", "the newest is told", seconds=180)
         writes = await counted.settled()
         assert statuses(writes) == {str(gate): 1}
 

@@ -56,7 +56,7 @@ async def test_kubectl_shows_where_cameras_are_and_how_they_fare(own: Kube, name
         telling.live(gate, square)
         telling.dark(harbour)
         await call(
-            own, "wait", "--for=condition=Ready", "camera/gate", "camera/square", "relaypool/city", "--timeout=9s"
+            own, "wait", "--for=condition=Ready", "camera/gate", "camera/square", "relaypool/city", "--timeout=45s"
         )
         head, *rows = (await call(own, "get", "cameras")).splitlines()
         assert head.split() == ["NAME", "POOL", "RELAY", "READY", "REASON", "AGE"]
@@ -112,16 +112,18 @@ async def test_ready_waits_for_the_edited_manifest(own: Kube, namespace: str) ->
         await telling.placed(1)
         [gate] = telling.cameras
         telling.live(gate)
-        await call(own, "wait", "--for=condition=Ready", "camera/gate", "--timeout=9s")
+        await call(own, "wait", "--for=condition=Ready", "camera/gate", "--timeout=45s")
         await asyncio.to_thread(own.apply, camera("gate", title="Gerbang"))
-        waiting = asyncio.create_task(call(own, "wait", "--for=condition=Ready", "camera/gate", "--timeout=20s"))
+        waiting = asyncio.create_task(call(own, "wait", "--for=condition=Ready", "camera/gate", "--timeout=120s"))
         await eventually(lambda: telling.known.objects[gate].generation == 2, "the edit is known")
-        # Longer than a camera on its way is held back.
-        await asyncio.sleep(4.0)
+
+        async def told() -> bool:
+            found = await status(own, "camera/gate")
+            generations = {each["type"]: each["observedGeneration"] for each in found["conditions"]}
+            return generations == {"Placed": 2, "Connected": 1, "Ready": 1, "Paused": 2}
+
+        await eventually(told, "the edit is told of")
         assert not waiting.done(), "the relay still speaks of the manifest before"
-        found = await status(own, "camera/gate")
-        generations = {each["type"]: each["observedGeneration"] for each in found["conditions"]}
-        assert generations == {"Placed": 2, "Connected": 1, "Ready": 1, "Paused": 2}
         telling.live(gate)
         await waiting
 
@@ -131,7 +133,7 @@ async def test_a_pause_and_a_missing_secret_are_told(own: Kube, namespace: str) 
     secretive["spec"]["source"]["credentialsRef"] = {"name": "vault-login"}
     own.apply(camera("gate", paused={"reason": "Ibadah"}), secretive, pool(1))
     async with Telling.leading(own.kubeconfig, namespace, relays=1):
-        await call(own, "wait", "--for=condition=Paused", "camera/gate", "--timeout=9s")
+        await call(own, "wait", "--for=condition=Paused", "camera/gate", "--timeout=45s")
         assert (await conditions(own, "camera/gate"))["Ready"] == ("False", "Paused")
 
         async def refused() -> bool:
@@ -146,7 +148,7 @@ async def test_what_others_wrote_is_mended_and_what_is_theirs_left_alone(own: Ku
     async with Telling.leading(own.kubeconfig, namespace, relays=1) as telling:
         await telling.placed(1)
         telling.live(*telling.cameras)
-        await call(own, "wait", "--for=condition=Ready", "camera/gate", "--timeout=9s")
+        await call(own, "wait", "--for=condition=Ready", "camera/gate", "--timeout=45s")
         theirs = {
             "type": "Inspected",
             "status": "True",
@@ -161,7 +163,7 @@ async def test_what_others_wrote_is_mended_and_what_is_theirs_left_alone(own: Ku
         async def mended() -> bool:
             return bool((await status(own, "camera/gate"))["relay"] == "city-0")
 
-        await eventually(mended, "the relay is told again", seconds=20)
+        await eventually(mended, "the relay is told again")
         assert "Inspected" in await conditions(own, "camera/gate")
 
 
@@ -170,7 +172,7 @@ async def test_a_camera_made_anew_is_told_of_anew(own: Kube, namespace: str) -> 
     async with Telling.leading(own.kubeconfig, namespace, relays=1) as telling:
         await telling.placed(1)
         telling.live(*telling.cameras)
-        await call(own, "wait", "--for=condition=Ready", "camera/gate", "--timeout=9s")
+        await call(own, "wait", "--for=condition=Ready", "camera/gate", "--timeout=45s")
         await call(own, "delete", "camera/gate")
         await asyncio.to_thread(own.apply, camera("gate"))
         await telling.placed(1)

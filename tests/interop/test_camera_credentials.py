@@ -35,7 +35,7 @@ async def test_nonces_that_end_are_followed(algorithm: Literal["MD5", "SHA-256"]
         password=PASSWORD,
         algorithm=algorithm,
         nonce_uses=2,
-        session_seconds=2,
+        session_seconds=4,
         lives_by="keepalive",
     )
     documents = secret("gate-login", "operator", PASSWORD)
@@ -45,7 +45,8 @@ async def test_nonces_that_end_are_followed(algorithm: Literal["MD5", "SHA-256"]
     ):
         await run.until("gate", "Live")
         async with Viewer(run, "gate") as viewer:
-            await viewer.watch(90)
+            # For eight seconds: without a second keepalive, whose nonce has ended, the camera would have stopped.
+            await viewer.watch(120, seconds=30)
         assert source.requests.count("PLAY") <= 2, "it was pulled once"
 
 

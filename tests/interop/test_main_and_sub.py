@@ -24,7 +24,7 @@ def both(cameras: Cameras) -> tuple[Camera, Camera]:
 
 
 async def shows(viewer: Viewer, number: int) -> None:
-    await eventually(lambda: viewer.seen[-1][1].camera == number, f"stream {number} is shown", seconds=15)
+    await eventually(lambda: viewer.seen[-1][1].camera == number, f"stream {number} is shown", seconds=40)
     await viewer.watch(5)
     assert viewer.seen[-1][1].camera == number
 

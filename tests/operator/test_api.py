@@ -153,7 +153,7 @@ def test_a_token_in_a_file_is_read_again(tmp_path: Path) -> None:
             await api.get(PATH)
             return [each.headers["Authorization"] for each in server.asked]
 
-    assert run(200, scenario()) == ["Bearer first", "Bearer second"]
+    assert run(20, scenario()) == ["Bearer first", "Bearer second"]
 
 
 async def test_without_anything_to_go_by_it_says_what_to_do(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ async def test_a_camera_is_given_to_another_relay_only_when_who_holds_it_has_let
 
 async def test_what_it_says_of_them_counts_from_the_beginning(operator: Operator) -> None:
     async with Relay(operator, "r1", holding=("gate",)) as relay:
-        await relay.report("gate", pb.CAMERA_STATE_LIVE)
         await relay.report("harbour", pb.CAMERA_STATE_LIVE)
+        await relay.report("gate", pb.CAMERA_STATE_LIVE)
         await eventually(lambda: GATE in operator.known.reports, "the report counts")
         operator.declare(gate="a", harbour="b")
         await relay.until({"gate", "harbour"})

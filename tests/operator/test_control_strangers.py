@@ -82,7 +82,7 @@ async def test_a_stranger_who_comes_as_a_relay_that_is_there_does_not_disturb_it
 
 async def test_a_stream_ends_with_its_certificate(operator: Operator) -> None:
     """A relay that could not renew it in time, as one whose pod is gone for the API server."""
-    ending = Issuer(operator.issuer.authorities, lambda: datetime.now(UTC) - CERTIFICATE_LIFE + timedelta(seconds=3))
+    ending = Issuer(operator.issuer.authorities, lambda: datetime.now(UTC) - CERTIFICATE_LIFE + timedelta(seconds=10))
     pair: Pair = certified(ending, "r1")
     async with Relay(operator, "r1", pair=pair) as relay:
         await relay.until({"gate"})

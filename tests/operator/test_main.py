@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -10,8 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 import yaml
-from rigs.waiting import eventually
 
 ENVIRONMENT = {
     "PANCAR_NAMESPACE": "pancar",
@@ -22,6 +23,7 @@ ENVIRONMENT = {
     "PANCAR_RELAY_ENROL": "127.0.0.1:8444",
     "PANCAR_RELAY_IMAGE": "example.org/pancar-relay:1",
 }
+STARTED = re.compile(r"event=operator\.started .*health=(\S+)")
 
 
 @asynccontextmanager
@@ -57,6 +59,16 @@ def nobody(folder: Path) -> Path:
     return file
 
 
+async def health(process: asyncio.subprocess.Process) -> str:
+    """Where it says that it is asked for its health, once it is served."""
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        async for line in process.stderr:
+            if started := STARTED.search(line.decode()):
+                return started[1]
+    pytest.fail("it ended before it had started")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -80,18 +92,11 @@ async def test_a_kubeconfig_that_is_none_is_named(tmp_path: Path) -> None:
 
 
 async def test_it_lives_but_is_not_ready_without_an_api_server_and_ends_when_told(tmp_path: Path) -> None:
-    address = f"127.0.0.1:{free_port()}"
-    environment = ENVIRONMENT | {"KUBECONFIG": str(nobody(tmp_path)), "PANCAR_HEALTH_LISTEN": address}
+    environment = ENVIRONMENT | {"KUBECONFIG": str(nobody(tmp_path)), "PANCAR_HEALTH_LISTEN": "127.0.0.1:0"}
     async with operator(environment) as process, aiohttp.ClientSession() as session:
-
-        async def alive() -> int | None:
-            try:
-                async with session.get(f"http://{address}/healthz") as answer:
-                    return answer.status
-            except aiohttp.ClientError:
-                return None
-
-        assert await eventually(alive, "its health", seconds=30) == 200
+        address = await health(process)
+        async with session.get(f"http://{address}/healthz") as answer:
+            assert answer.status == 200
         async with session.get(f"http://{address}/readyz") as answer:
             assert (answer.status, await answer.text()) == (503, "it has not seen the Lease yet\n")
         process.send_signal(signal.SIGTERM)

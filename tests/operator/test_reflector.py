@@ -101,11 +101,11 @@ async def test_a_watch_that_breaks_goes_on_where_it_was(tmp_path: Path) -> None:
     async with Watched.serving(tmp_path) as (watched, kubeconfig):
         watched.put("gate")
         follower = Follower()
-        async with following(kubeconfig, follower):
+        async with following(kubeconfig, follower) as reflector:
             await follower.follows(watched)
             watched.version = 40
             watched.bookmark()
-            await asyncio.sleep(0.1)
+            await eventually(lambda: reflector._version == "40", "the bookmark is known")
             watched.break_off()
             watched.put("harbour")
             await follower.follows(watched)

@@ -37,7 +37,7 @@ async def scenario(folder: Path) -> list[str]:
 
 def test_a_watch_that_falls_silent_is_taken_up_again(tmp_path: Path) -> None:
     with capture_logs() as logs:
-        assert run(60, scenario(tmp_path)) == ["gate", "harbour"]
+        assert run(20, scenario(tmp_path)) == ["gate", "harbour"]
     levels = {entry["event"]: entry["log_level"] for entry in logs}
     assert levels["watch.silent"] == "info"
     assert "watch.broken" not in levels

@@ -188,7 +188,7 @@ async def test_what_was_not_taken_is_tried_again_and_the_newest_is_told(tmp_path
         await eventually(lambda: len(server.refuse) < 3, "it was tried")
         leader.report(GATE, CameraState.OFFLINE, "Refused")
         leader.report(GATE, CameraState.OFFLINE, "Unreachable")
-        await eventually(lambda: server.reasons("gate"), "it is told in the end", seconds=30)
+        await eventually(lambda: server.reasons("gate"), "it is told in the end")
         assert server.reasons("gate") == ["Unreachable"]
 
 

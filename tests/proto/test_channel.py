@@ -11,7 +11,7 @@ import grpc
 import pytest
 from pancar_operator.authority import Authorities, Issuer
 from pancar_proto import channel
-from pancar_proto.v1 import control_pb2, control_pb2_grpc
+from pancar_proto.v1 import control_pb2_grpc
 from rigs.attach import certified
 
 
@@ -23,8 +23,8 @@ async def answer(opened: grpc.aio.Channel) -> tuple[grpc.StatusCode, str]:
     """How a server that implements nothing, or nobody, answers an Attach."""
     async with opened:
         try:
-            async for _ in control_pb2_grpc.ControlPlaneStub(opened).Attach(iter([control_pb2.Report()])):
-                pass
+            # Nothing is written: a write that is under way when the answer comes would make INTERNAL of it.
+            await control_pb2_grpc.ControlPlaneStub(opened).Attach().read()
         except grpc.aio.AioRpcError as error:
             return error.code(), error.details() or ""
     pytest.fail("nobody implements it")

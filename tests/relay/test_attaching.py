@@ -47,7 +47,9 @@ async def test_transitions_are_reported_once_each(relay: Relay, camera: Cameras)
     paused = await relay.operator.camera("taman", pb.CAMERA_STATE_OFFLINE)
     assert (paused.reason, paused.message) == ("Paused", "Pemakaman")
     states = [r.camera.state for r in relay.operator.heard if r.HasField("camera")]
-    assert states == [pb.CAMERA_STATE_WAITING, pb.CAMERA_STATE_LIVE, pb.CAMERA_STATE_OFFLINE]
+    # The wait may be over before it is its turn to be sent.
+    assert states[:-2] in ([], [pb.CAMERA_STATE_WAITING])
+    assert states[-2:] == [pb.CAMERA_STATE_LIVE, pb.CAMERA_STATE_OFFLINE]
 
 
 async def test_what_is_reported_names_the_generation_it_speaks_of(relay: Relay, camera: Cameras) -> None:

@@ -46,11 +46,12 @@ async def test_whoever_attaches_later_is_asked_too(
     relay = await start_relay(**PATIENT)
     await operator.desire(assignment("taman", camera.urls[0]))
     await operator.camera("taman", pb.CAMERA_STATE_LIVE)
+    await operator.stop()
+    # As late as can be: a join of which no more comes is given up after ten seconds.
     async with http.post(
         f"{relay.url}/whep/kota/taman", data=OFFER, headers=relay.bearer() | {"Content-Type": "application/sdp"}
     ) as response:
         assert response.status == 201
-    await operator.stop()
     relay.process.terminate()
     await eventually(lambda: relay.events("relay.draining"), "it begins to drain")
     await asyncio.sleep(0.5)

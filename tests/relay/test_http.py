@@ -216,11 +216,12 @@ async def test_events_tell_what_happens_to_the_cameras(
 
 
 async def test_events_ping_every_two_seconds_and_end_with_the_right(city: Relay, http: aiohttp.ClientSession) -> None:
-    ends = time.time() + 5.5
+    ends = time.time() + 7.0
     async with http.get(f"{city.url}/api/v1/events", headers=city.bearer(exp=ends)) as response:
         async with asyncio.timeout(15):
             seen = [event async for event, _ in server_sent(response)]
-    assert seen == ["snapshot", "ping", "ping", "expired"]
+    assert (seen[0], seen[-1]) == ("snapshot", "expired")
+    assert seen[1:-1] in (["ping"] * 2, ["ping"] * 3)
     assert ends <= time.time() < ends + 4.0
 
 
@@ -296,8 +297,13 @@ async def test_a_busy_relay_asks_to_come_again(relay: Relay, camera: Cameras, ht
         async with http.post(f"{relay.url}/whep/kota/taman", data=offer, headers=headers) as response:
             return response.status, response.headers.get("Retry-After")
 
+    began = time.monotonic()
     answers = await asyncio.gather(*(post() for _ in range(100)))
-    assert set(answers) == {(201, None), (503, "1")}
+    assert (201, None) in answers
+    assert set(answers) <= {(201, None), (503, "1")}
+    # Joins of the last second count: where these took longer, there were never too many.
+    if time.monotonic() - began < 1.0:
+        assert (503, "1") in answers
     # Those whose UDP never comes stop counting after a second, and nobody else is kept out.
     await asyncio.sleep(1.2)
     assert await post() == (201, None)

@@ -105,10 +105,11 @@ async def test_cameras_go_live_and_ctrl_c_ends_all(tmp_path: Path) -> None:
 async def test_nothing_survives_its_sudden_death(tmp_path: Path) -> None:
     async with demo(tmp_path) as run:
         await run.start("--cameras", "1")
-        assert len(run.left()) == 3
+        # Itself, cameras, relay; its successor perhaps.
+        assert len(run.left()) in (3, 4)
         assert run.process is not None
         run.process.kill()
-        await eventually(lambda: run.left() == [], "cameras and relay ended too", seconds=10)
+        await eventually(lambda: run.left() == [], "cameras and relay ended too", seconds=20)
 
 
 @pytest.mark.parametrize("count", ["0", "1000"])

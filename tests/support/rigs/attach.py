@@ -138,7 +138,7 @@ class Relay:
         await self._channel.close()
 
     async def desired(self) -> pb.Desired:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             message = await self.call.read()
         assert isinstance(message, pb.Desired), "the stream is over"
         self.received.append(message)

@@ -6,7 +6,8 @@ its power. The test's own side stays up, so that no packet ever looks for anothe
 And a wire, whose far end is such a host too: it loses, delays and reorders as it is told (`pancar_cli.bench.wire`).
 
 Either ends with its test, while others go on beside it. So that no viewer of theirs is reached through a cable that
-will be gone, aiortc gathers no address on one that is not of its own process.
+will be gone, aiortc gathers no address on one that is not of its own process. Nor does it ask the public STUN server
+that it knows, whose answer, or its absence, each of them would wait for.
 """
 
 import ipaddress
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import aioice.ice
 import pytest
+from aiortc import RTCIceGatherer
 from pancar_cli.bench.wire.wire import Wire, WireError
 
 # Of all cables there are, those of hosts and of wires.
@@ -117,6 +119,7 @@ def gather_what_lasts() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(aioice.ice, "get_host_addresses", lasting)
+        patch.setattr(RTCIceGatherer, "getDefaultIceServers", classmethod(lambda _: []))
         yield
 
 

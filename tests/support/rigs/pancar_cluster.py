@@ -86,7 +86,7 @@ class Installation:
         """Where cameras stand: the machine that the test runs on."""
         return self.cluster.layout.machine_address
 
-    async def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 60.0) -> str:
+    async def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 180.0) -> str:
         return await asyncio.to_thread(self.kube, *arguments, stdin=stdin, seconds=seconds)
 
     async def apply(self, *manifests: Manifest, kube: Kube | None = None) -> None:
@@ -98,23 +98,27 @@ class Installation:
     async def camera(self, namespace: str, name: str) -> Object:
         return await self.get("camera", name, f"--namespace={namespace}")
 
-    async def until_ready(self, namespace: str, *which: str, seconds: float = 60.0) -> None:
+    async def until_ready(self, namespace: str, *which: str, seconds: float = 120.0) -> None:
         """As people wait: for the cameras named, or all of the namespace."""
         which = which or ("--all",)
         wait = ("wait", "--for=condition=Ready", "camera", *which, f"--timeout={seconds:.0f}s")
         await self.kubectl(*wait, f"--namespace={namespace}", seconds=seconds + 10)
 
-    async def until_relays(self, count: int, name: str = "default", *, seconds: float = 60.0) -> list[Object]:
-        """Waits until so many pods of the pool are ready, and no others are left; returns them."""
+    async def until_relays(self, count: int, name: str = "default", *, seconds: float = 120.0) -> list[Object]:
+        """Waits until so many pods of the pool are ready and have attached, and no others are left; returns them."""
 
         async def probe() -> list[Object] | None:
             pods = (await self.get("pods", f"--selector=pancar.dev/pool={name}"))["items"]
             ready = [pod for pod in pods if condition(pod, "Ready").get("status") == "True"]
             return ready if len(ready) == len(pods) == count else None
 
-        return await eventually(probe, f"{count} relays of {name} are ready", seconds=seconds)
+        pods = await eventually(probe, f"{count} relays of {name} are ready", seconds=seconds)
+        # A pod is ready before its relay has attached, and cameras come only to those that have.
+        wait = ("wait", "--for=condition=Ready", f"relaypool/{name}", f"--timeout={seconds:.0f}s")
+        await self.kubectl(*wait, seconds=seconds + 10)
+        return pods
 
-    async def until_on(self, namespace: str, name: str, *, other_than: str = "", seconds: float = 30.0) -> Object:
+    async def until_on(self, namespace: str, name: str, *, other_than: str = "", seconds: float = 120.0) -> Object:
         """Waits until the camera is Ready on a relay, on another one where `other_than` names one; returns it."""
 
         async def probe() -> Object | None:

@@ -34,6 +34,7 @@ from rigs.waiting import eventually
 
 ISSUER = AUDIENCE = "pancar"
 PASSWORD = "kata-sandi-rahasia"
+START_SECONDS = 90.0
 _STARTED = re.compile(r'"url": ?"([^"]+)"')
 
 
@@ -233,10 +234,12 @@ class Running:
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
         """What it logged: all of it, or events of this name."""
-        logged = [json.loads(line) for line in self.log.read_text().splitlines()]
+        lines = self.log.read_text().splitlines(keepends=True)
+        # It is read while it is written, by libraries too that know no JSON.
+        logged = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
         return [event for event in logged if not name or event["event"] == name]
 
-    async def ended(self, seconds: float = 10.0) -> int:
+    async def ended(self, seconds: float = 30.0) -> int:
         """Its exit code, waited for."""
         return await asyncio.to_thread(self.process.wait, seconds)
 
@@ -330,7 +333,7 @@ async def running(certifier: Certifier, folder: Path, **settings: str) -> AsyncI
             [sys.executable, "-m", "pancar_relay"], env=environment, stderr=stderr
         )
     try:
-        started = await eventually(lambda: _STARTED.search(log.read_text()), "the relay starts", seconds=30.0)
+        started = await eventually(lambda: _STARTED.search(log.read_text()), "the relay starts", seconds=START_SECONDS)
         yield Running(process, uid, started[1], log)
     finally:
         process.terminate()
@@ -352,7 +355,7 @@ async def relaying(operator: Operator, folder: Path, *, attached: bool = True, *
 
     async with running(operator, folder, **settings) as relay:
         if attached:
-            await eventually(heard, f"the relay attaches; its log: {relay.log}", seconds=30.0)
+            await eventually(heard, f"the relay attaches; its log: {relay.log}", seconds=START_SECONDS)
         yield Relay(relay.process, relay.uid, relay.url, relay.log, operator)
 
 

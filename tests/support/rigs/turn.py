@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 _USER, _PASSWORD = "viewer", "kata-sandi"
-_START_SECONDS = 10.0
+_START_SECONDS = 30.0
 
 
 class Turn:

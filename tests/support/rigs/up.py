@@ -19,7 +19,7 @@ from rigs.waiting import eventually
 PANCAR = Path(sys.executable).with_name("pancar")
 LINK = re.compile(r"(https?://[^\s/]+)/enter#([\w-]+)")
 MARK = "PANCAR_TEST_RUN"
-START_SECONDS, STOP_SECONDS = 30.0, 20.0
+START_SECONDS, STOP_SECONDS = 90.0, 20.0
 
 
 class Up:
@@ -139,6 +139,12 @@ class Up:
     def relays(self) -> list[int]:
         """Process ids of the relays of this run, without the one that stands by."""
         return [pid for pid, name in self._processes() if name == "pancar-relay"]
+
+    async def stands_by(self) -> None:
+        """Waits until the relay's successor has loaded itself, so that it takes over at once."""
+        await eventually(
+            lambda: "pancar-standby" in dict(self._processes()).values(), "a successor stands by", seconds=60
+        )
 
     def kill_relay(self) -> None:
         """kill -9."""

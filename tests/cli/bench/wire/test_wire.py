@@ -58,7 +58,7 @@ def test_each_way_has_its_own_impairment_and_may_change(wire: Wire) -> None:
             near.recv(100)
             round_trips.append(time.monotonic() - since - sum(delays))
         # Never early; late only as far as the machine is.
-        assert all(-1e-4 < late < 1 for late in round_trips)
+        assert all(-1e-4 < late < 4 for late in round_trips)
 
 
 def test_a_program_runs_at_the_far_end(wire: Wire) -> None:

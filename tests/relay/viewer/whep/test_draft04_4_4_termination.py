@@ -19,8 +19,8 @@ async def test_4_4_delete_ends_the_session(city: Relay, http: aiohttp.ClientSess
         assert response.status == 200
     async with http.delete(session.url, headers=city.bearer()) as response:
         assert response.status == 404
-    ended = await eventually(lambda: city.events("session.ended"), "the end is logged")
-    assert ended[-1]["reason"] == "Deleted"
+    # Of the relay's other sessions some may end in another way.
+    await eventually(lambda: [e for e in city.events("session.ended") if e["reason"] == "Deleted"], "the end is logged")
 
 
 async def test_4_5_1_delete_ignores_entity_tags(city: Relay, http: aiohttp.ClientSession) -> None:

@@ -34,7 +34,7 @@ class Kube:
         """The same cluster as another user."""
         return Kube(self._kubectl, kubeconfig, self._scratch)
 
-    def __call__(self, *arguments: str, stdin: str | None = None, seconds: float = 60.0) -> str:
+    def __call__(self, *arguments: str, stdin: str | None = None, seconds: float = 180.0) -> str:
         """Runs `kubectl ARGUMENTS`; its standard output."""
         done = subprocess.run(
             [*self._kubectl, *arguments],

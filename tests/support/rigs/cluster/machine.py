@@ -72,7 +72,7 @@ class Machine:
     def running(self) -> bool:
         return self._launcher.poll() is None
 
-    def run(self, *command: str | Path, seconds: float = 60.0) -> str:
+    def run(self, *command: str | Path, seconds: float = 300.0) -> str:
         """Its standard output, once it has ended well."""
         done = subprocess.run(
             [*self.command, *map(str, command)],
