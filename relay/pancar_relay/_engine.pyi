@@ -240,11 +240,13 @@ class Engine:
         password: str | None = None,
         transport: str = "auto",
         connect_timeout: float = 10.0,
+        picture_timeout: float = 10.0,
         stall_timeout: float = 5.0,
     ) -> int:
         """Starts one RTSP session that feeds the stream, ending an earlier one of that stream first; returns the
-        pull's id. Its outcome comes as PullStarted, later PullEnded: within `connect_timeout` seconds for the first
-        picture, `stall_timeout` for each further one. `transport` is "tcp", "udp" (or TCP, where the camera refuses
+        pull's id. Its outcome comes as PullStarted, later PullEnded: within `connect_timeout` seconds until the
+        camera plays, `picture_timeout` from the same moment for the first picture, which is a key frame, and
+        `stall_timeout` for each further one. `transport` is "tcp", "udp" (or TCP, where the camera refuses
         that), or "auto" (TCP, or UDP). Raises ValueError for a URL that is not rtsp:// or holds user info."""
     def stop_pull(self, stream: int) -> None:
         """Ends the stream's pull with TEARDOWN and without a PullEnded; its viewers stay."""

@@ -88,6 +88,12 @@ async def _is_named(run: Up, name: str, source: Replay) -> None:
     assert "Live" not in states, f"{name} was called live"
 
 
+async def test_key_frames_may_be_far_apart(up: Runs) -> None:
+    async with Replay("plain", Manners(keyless_seconds=13.0)) as source, up(camera("gate", source.url)) as run:
+        await run.until("gate", "Offline", reason="NoKeyFrame", seconds=30)
+        await run.until("gate", "Live", seconds=60)
+
+
 @pytest.mark.parametrize("capture", ["plain", "marker-never"])
 async def test_what_stops_is_called_stalled(capture: str, up: Runs) -> None:
     async with Replay(capture, Manners(once=True)) as source, up(camera("gate", source.url)) as run:

@@ -42,6 +42,12 @@ class Spreads:
             raise BenchError("no frame came to the viewers")
         return percentile(self.ordinary, 95)
 
+    def worst_key(self) -> float:
+        """Raises BenchError where no key frame was seen."""
+        if not self.key:
+            raise BenchError("no key frame came to the viewers")
+        return max(self.key)
+
 
 @dataclass(slots=True)
 class _Watcher:
@@ -62,11 +68,12 @@ class Audience:
             # What came long ago tells nothing.
             watcher.viewer.held()
 
-    async def measure(self, seconds: float) -> Spreads:
-        """Raises BenchError where a viewer gets nothing that he can open."""
+    async def measure(self, seconds: float, *, for_key: float = 0.0) -> Spreads:
+        """Goes on for up to `for_key` seconds where no key frame was published while it looked. Raises BenchError where
+        a viewer gets nothing that he can open."""
         spreads = Spreads()
         ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
+        while (now := time.monotonic()) < ends or (not spreads.key and now < ends + for_key):
             self._collect()
             began = time.time()
             await asyncio.sleep(_WINDOW_S)

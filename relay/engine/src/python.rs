@@ -168,7 +168,7 @@ impl Engine {
         self.0.send(Command::CloseStream(stream));
     }
 
-    #[pyo3(signature = (stream, url, *, username=None, password=None, transport="auto", connect_timeout=10.0, stall_timeout=5.0))]
+    #[pyo3(signature = (stream, url, *, username=None, password=None, transport="auto", connect_timeout=10.0, picture_timeout=10.0, stall_timeout=5.0))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of the Python call"
@@ -181,6 +181,7 @@ impl Engine {
         password: Option<String>,
         transport: &str,
         connect_timeout: f64,
+        picture_timeout: f64,
         stall_timeout: f64,
     ) -> PyResult<u64> {
         let transport = match transport {
@@ -201,6 +202,7 @@ impl Engine {
             credentials: username.map(|name| (name, password.unwrap_or_default())),
             transport,
             connect_timeout: positive_seconds("connect_timeout", connect_timeout)?,
+            picture_timeout: positive_seconds("picture_timeout", picture_timeout)?,
             stall_timeout: positive_seconds("stall_timeout", stall_timeout)?,
         }));
         Ok(pull)

@@ -54,8 +54,10 @@ pub struct Request {
     pub url: Url,
     pub credentials: Option<(String, String)>,
     pub transport: Transport,
-    /// Until the first picture, connecting included.
+    /// Until the camera plays.
     pub connect_timeout: Duration,
+    /// Until the first picture, connecting included.
+    pub picture_timeout: Duration,
     /// Between pictures.
     pub stall_timeout: Duration,
 }
@@ -76,7 +78,9 @@ pub async fn pull(request: Request, group: Arc<SessionGroup>, out: impl Fn(Messa
 }
 
 async fn begin(request: &Request, group: Arc<SessionGroup>) -> Result<Pull, Failure> {
-    let deadline = Instant::now() + request.connect_timeout;
+    let began = Instant::now();
+    let deadline = began + request.connect_timeout;
+    let first_deadline = began + request.picture_timeout.max(request.connect_timeout);
     let connected = timeout_at(deadline.into(), connect(request, group)).await;
     let (session, index, intake) = connected.map_err(|_| {
         let seconds = request.connect_timeout.as_secs_f32();
@@ -87,10 +91,10 @@ async fn begin(request: &Request, group: Arc<SessionGroup>) -> Result<Pull, Fail
         session,
         index,
         intake,
-        first_deadline: deadline,
+        first_deadline,
         stall_timeout: request.stall_timeout,
         next_report,
-        alarm: Box::pin(sleep_until(next_report.min(deadline).into())),
+        alarm: Box::pin(sleep_until(next_report.min(first_deadline).into())),
         armed: false,
     })
 }

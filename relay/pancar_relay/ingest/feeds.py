@@ -102,8 +102,8 @@ class Feeds:
                     feed = self._feeds.pop(key)
                     del self._streams[feed.stream]
                     self._engine.close_stream(feed.stream)
-                case Pull(key, source):
-                    self._pull(key, source)
+                case Pull(key, source, picture_timeout):
+                    self._pull(key, source, picture_timeout)
                 case Stop(key):
                     self._feeds[key].pull = None
                     self._engine.stop_pull(self._feeds[key].stream)
@@ -115,7 +115,7 @@ class Feeds:
                     self._gone(key)
         self._arm()
 
-    def _pull(self, key: CameraKey, source: Source) -> None:
+    def _pull(self, key: CameraKey, source: Source, picture_timeout: float) -> None:
         feed = self._feeds[key]
         try:
             feed.pull = self._engine.pull(
@@ -125,6 +125,7 @@ class Feeds:
                 password=source.password or None,
                 transport=source.transport,
                 connect_timeout=CONNECT_TIMEOUT,
+                picture_timeout=picture_timeout,
                 stall_timeout=STALL_TIMEOUT,
             )
         except ValueError as error:

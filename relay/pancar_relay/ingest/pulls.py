@@ -19,6 +19,10 @@ CONNECTING_LIMIT = 16
 # The first connects of a batch are spread over this many seconds a camera, at most `SPREAD_CAP` in all.
 SPREAD = 0.02
 SPREAD_CAP = 4.0
+# Seconds within which the first picture must come, which is a key frame; and where a camera that was given up sends
+# pictures and no key frame among them: longer than any camera's are apart (1,023 pictures, at 20 a second).
+PICTURE_TIMEOUT = 10.0
+KEY_FRAME_TIMEOUT = 60.0
 # A pull that lasted this long starts afresh after a fault; a shorter one counts as one more fault in a row.
 STABLE = 10.0
 PROMPT_WAIT = (0.1, 1.0)
@@ -57,10 +61,11 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """Start a pull that feeds the camera's stream."""
+    """Start a pull that feeds the camera's stream, and give it so many seconds for its first picture."""
 
     key: CameraKey
     source: Source
+    picture_timeout: float = PICTURE_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +178,8 @@ class Pulls:
         commands: list[Command] = []
         for camera in due[:free]:
             camera.phase = _Phase.CONNECTING
-            commands.append(Pull(camera.assignment.key, camera.assignment.source))
+            timeout = KEY_FRAME_TIMEOUT if _awaits_key_frame(camera) else PICTURE_TIMEOUT
+            commands.append(Pull(camera.assignment.key, camera.assignment.source, timeout))
         return commands
 
     def deadline(self) -> float | None:
@@ -183,7 +189,9 @@ class Pulls:
         return min((c.time for c in self._cameras.values() if c.phase is _Phase.QUEUED), default=None)
 
     def _free(self) -> int:
-        return CONNECTING_LIMIT - sum(c.phase is _Phase.CONNECTING for c in self._cameras.values())
+        connecting = (c for c in self._cameras.values() if c.phase is _Phase.CONNECTING)
+        # Who is waited for so long holds up nobody else.
+        return CONNECTING_LIMIT - sum(not _awaits_key_frame(camera) for camera in connecting)
 
     def _add(self, assignment: Assignment, now: float, delay: float) -> list[Command]:
         key = assignment.key
@@ -222,3 +230,7 @@ def _stream(source: Source) -> tuple[str, str]:
 
 def _paused(assignment: Assignment, since: float) -> Status:
     return Status(State.PAUSED, since, message=assignment.paused_reason or "Paused by the camera's owner.")
+
+
+def _awaits_key_frame(camera: _Camera) -> bool:
+    return camera.status.reason is Fault.NO_KEY_FRAME

@@ -10,6 +10,8 @@ from pancar_relay.desired import Assignment, CameraKey, Source
 from pancar_relay.ingest.faults import Fault
 from pancar_relay.ingest.pulls import (
     CONNECTING_LIMIT,
+    KEY_FRAME_TIMEOUT,
+    PICTURE_TIMEOUT,
     SPREAD_CAP,
     STABLE,
     Changed,
@@ -72,6 +74,20 @@ def test_it_is_live_from_its_first_key_frame_on(pulls: Pulls) -> None:
 def test_desiring_the_same_again_does_nothing(pulls: Pulls) -> None:
     live(pulls, 0.0)
     assert pulls.desire([camera()], 5.0) == []
+
+
+def test_a_camera_that_sent_no_key_frame_is_given_time_for_one(pulls: Pulls) -> None:
+    pulls.desire([camera()], 0.0)
+    pulls.ended(TAMAN, Fault.NO_KEY_FRAME, PICTURE_TIMEOUT)
+    now = pulls.deadline()
+    assert now is not None
+    assert pulls.advance(now) == [Pull(TAMAN, camera().source, KEY_FRAME_TIMEOUT)]
+    # However many of them are waited for, others are pulled.
+    batch = [camera(), *(camera(f"k{n:03}") for n in range(CONNECTING_LIMIT))]
+    assert len(pulled(pulls.desire(batch, now) + pulls.advance(now + SPREAD_CAP))) == CONNECTING_LIMIT
+    pulls.ended(TAMAN, Fault.STALLED, now + 20.0)
+    pulls.started(batch[1].key, now + 20.0)
+    assert pulls.advance(now + 60.0) == [Pull(TAMAN, camera().source, PICTURE_TIMEOUT)]
 
 
 def test_a_batch_connects_a_few_at_a_time(pulls: Pulls) -> None:

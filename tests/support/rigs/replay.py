@@ -57,10 +57,17 @@ def _sequence(packet: bytes) -> int:
     return int.from_bytes(packet[2:4], "big")
 
 
+def _is_key(packet: bytes) -> bool:
+    """Whether it is of an IDR, whole or in fragments (RFC 6184, 5.6 and 5.8)."""
+    indicator, header = packet[12] & 0x1F, packet[13] & 0x1F
+    return indicator == 5 or (indicator == 28 and header == 5)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manners:
     """How the camera behaves. `disorder` moves UDP packets by up to so many places, by a seed; `session_seconds` is
-    what it tells as its timeout, after which it stops unless what it `lives_by` came."""
+    what it tells as its timeout, after which it stops unless what it `lives_by` came; no session has a key frame in its
+    first `keyless_seconds`."""
 
     once: bool = False
     refuses: Literal["", "TCP", "UDP"] = ""
@@ -72,6 +79,7 @@ class Manners:
     session_seconds: int = 60
     lives_by: Literal["", "keepalive", "report"] = ""
     disorder: int = 0
+    keyless_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -227,6 +235,8 @@ class _Session:
             lives = not self._manners.lives_by or time.monotonic() < self._alive + self._manners.session_seconds
             if not lives:
                 return
+            if time.monotonic() < begin + self._manners.keyless_seconds and _is_key(packet):
+                continue
             waiting.append((len(waiting) and chance.uniform(0, self._manners.disorder), packet))
             if len(waiting) > self._manners.disorder:
                 for _, moved in sorted(waiting, key=lambda entry: entry[0]):
