@@ -65,8 +65,6 @@ class Audience:
         self._watchers = [_Watcher(viewer) for viewer in viewers]
         for watcher in self._watchers:
             watcher.viewer.hold()
-            # What came long ago tells nothing.
-            watcher.viewer.held()
 
     async def measure(self, seconds: float, *, for_key: float = 0.0) -> Spreads:
         """Goes on for up to `for_key` seconds where no key frame was published while it looked. Raises BenchError where
@@ -74,7 +72,8 @@ class Audience:
         spreads = Spreads()
         ends = time.monotonic() + seconds
         while (now := time.monotonic()) < ends or (not spreads.key and now < ends + for_key):
-            self._collect()
+            for watcher in self._watchers:
+                watcher.viewer.held()
             began = time.time()
             await asyncio.sleep(_WINDOW_S)
             window = (began + _MARGIN_S, time.time() - _MARGIN_S)
@@ -89,16 +88,14 @@ class Audience:
         return len(self._source.tails)
 
     def _collect(self) -> list[dict[int, float]]:
-        """What came to each viewer since the last call: frames by their number, and when."""
-        published: Mapping[int, float] = {}
-        arrivals = []
-        for watcher in self._watchers:
-            held = watcher.viewer.held()
-            if held and watcher.anchor is None:
-                published = published or self._source.published()
-                watcher.anchor = _anchor(watcher.viewer, held, self._source, published)
-            arrivals.append({self._number(watcher, packet): at for at, packet in held})
-        return arrivals
+        """What came to each viewer in the window: frames by their number, and when."""
+        came = [(watcher, watcher.viewer.held()) for watcher in self._watchers]
+        # A whole window of packets: of a single one the last bytes may lie in the packet before.
+        unknown = [(watcher, held) for watcher, held in came if held and watcher.anchor is None]
+        published = self._source.published() if unknown else {}
+        for watcher, held in unknown:
+            watcher.anchor = _anchor(watcher.viewer, held, self._source, published)
+        return [{self._number(watcher, packet): at for at, packet in held} for watcher, held in came]
 
     def _number(self, watcher: _Watcher, packet: bytes) -> int:
         if watcher.anchor is None:
