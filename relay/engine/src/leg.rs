@@ -36,7 +36,7 @@ pub struct Leg {
     pub numbering: Numbering,
     /// Packets before this one carry playout-delay 0/0. Moves once, to a packet that is not sent yet.
     live_from: u64,
-    /// Moves once, likewise.
+    /// Set once, likewise from a packet on that is not sent yet.
     held: Option<Held>,
     /// Added to the stream's timestamps.
     timestamp_offset: u32,
