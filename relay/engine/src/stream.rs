@@ -11,8 +11,10 @@ use crate::h264::Packetized;
 /// RTP clock of video (RFC 6184, 8.2.1), in Hz.
 pub const CLOCK_RATE: u64 = 90_000;
 
-/// How long packets older than the current GOP stay for retransmission.
+/// How long packets older than the current GOP stay for retransmission, since they came and on the stream's own timeline:
+/// what a starved relay reads at once is no more than what comes in its time.
 const HISTORY: Duration = Duration::from_secs(2);
+const HISTORY_TICKS: u64 = HISTORY.as_secs() * CLOCK_RATE;
 
 /// Upper bound of what a stream keeps. A GOP that outgrows it is kept as its IDR and its newest frames.
 const MAX_BYTES: usize = 8 << 20;
@@ -194,13 +196,13 @@ impl Stream {
     }
 
     fn trim(&mut self, now: Instant) {
-        while self.frames.len() > 1 {
-            let Some(oldest) = self.frames.front() else {
-                return;
-            };
+        while let (Some(oldest), Some(newest)) = (self.frames.front(), self.frames.back())
+            && oldest.first < newest.first
+        {
             let in_gop = self.key.is_some_and(|key| oldest.first >= key);
-            let stale = !in_gop && now.saturating_duration_since(oldest.arrived) > HISTORY;
-            if !stale && self.bytes <= MAX_BYTES {
+            let stale = now.saturating_duration_since(oldest.arrived) > HISTORY
+                || newest.timestamp.saturating_sub(oldest.timestamp) > HISTORY_TICKS;
+            if (in_gop || !stale) && self.bytes <= MAX_BYTES {
                 return;
             }
             self.bytes -= oldest.byte_len();
@@ -304,6 +306,18 @@ mod tests {
         stream.push(frame(1, 10), 7200, false, t0 + Duration::from_secs(3));
         assert!(stream.frame_of(0).is_none());
         assert_eq!(stream.start(), Start::Gop(1));
+    }
+
+    #[test]
+    fn a_backlog_that_comes_at_once_is_kept_no_longer_than_what_comes_in_its_time() {
+        let mut stream = Stream::new();
+        let now = Instant::now();
+        for i in 0..250 {
+            stream.push(frame(1, 10), 3600 * i, i % 50 == 0, now);
+        }
+        assert_eq!(stream.start(), Start::Gop(200));
+        assert!(stream.frame_of(199).is_some());
+        assert!(stream.frame_of(198).is_none());
     }
 
     #[test]
