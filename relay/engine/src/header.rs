@@ -31,9 +31,7 @@ pub struct Fields {
 pub enum Playout {
     /// Not at all: he catches up.
     AtOnce,
-    /// As he sees fit.
-    Smooth,
-    /// So many milliseconds at least, for what is lost to come again.
+    /// So many milliseconds at least, for what is lost to come again, and beyond them as he sees fit.
     AtLeast(u16),
 }
 
@@ -82,7 +80,6 @@ impl Header {
         out[4..8].copy_from_slice(&fields.timestamp.to_be_bytes());
         let (min, max) = match fields.playout {
             Playout::AtOnce => return,
-            Playout::Smooth => (0, SMOOTHING_MS),
             Playout::AtLeast(ms) => (ms, ms.max(SMOOTHING_MS)),
         };
         if let Some(at) = self.delay_at {

@@ -4,31 +4,10 @@
 use std::time::{Duration, Instant};
 
 use crate::header::Playout;
+use crate::holding::Holding;
 use crate::numbering::{Numbering, Sent, Stamp};
 use crate::rtp::Content;
 use crate::stream::{CLOCK_RATE, Frame, Start, Stream};
-
-/// Milliseconds of the stream in which pictures are held back by one more. All at once would be a freeze as long as the
-/// whole; this is playing a fifth slower for a second.
-const RISE: u64 = 4;
-
-/// Since when, and for how long in the end, pictures are held back.
-#[derive(Clone, Copy)]
-struct Held {
-    /// The first packet that says so.
-    packet: u64,
-    /// On the stream's timeline, which may have begun later.
-    since: i64,
-    milliseconds: u16,
-}
-
-impl Held {
-    fn at(&self, timestamp: u64) -> u16 {
-        let passed = (timestamp as i64 - self.since).max(0) as u64;
-        let risen = passed / (CLOCK_RATE / 1000 * RISE);
-        risen.min(u64::from(self.milliseconds)) as u16
-    }
-}
 
 pub struct Leg {
     /// The stream's id, as the hub has it.
@@ -36,8 +15,7 @@ pub struct Leg {
     pub numbering: Numbering,
     /// Packets before this one carry playout-delay 0/0. Moves once, to a packet that is not sent yet.
     live_from: u64,
-    /// Set once, likewise from a packet on that is not sent yet.
-    held: Option<Held>,
+    holding: Holding,
     /// Added to the stream's timestamps.
     timestamp_offset: u32,
 }
@@ -49,7 +27,7 @@ impl Leg {
             stream,
             numbering,
             live_from: u64::MAX,
-            held: None,
+            holding: Holding::default(),
             timestamp_offset,
         }
     }
@@ -61,11 +39,21 @@ impl Leg {
 
     /// From the stream's next packet on the viewer holds pictures back, soon for so long, if he does not do so already.
     pub fn hold(&mut self, stream: &Stream, milliseconds: u16) {
-        self.held.get_or_insert(Held {
-            packet: stream.next(),
-            since: stream.newest().map_or(0, |newest| newest.timestamp as i64),
-            milliseconds,
-        });
+        if self.holding.target() == 0 {
+            self.turn(stream, milliseconds);
+        }
+    }
+
+    /// He soon does not any more.
+    pub fn release(&mut self, stream: &Stream) {
+        if self.holding.target() > 0 {
+            self.turn(stream, 0);
+        }
+    }
+
+    fn turn(&mut self, stream: &Stream, milliseconds: u16) {
+        let newest = stream.newest().map_or(0, |newest| newest.timestamp);
+        self.holding.turn(milliseconds, stream.next(), newest);
     }
 
     /// The RTP timestamp that stands for one of the stream's.
@@ -80,10 +68,9 @@ impl Leg {
         stamp: Option<Stamp>,
     ) -> Option<Content<'a>> {
         let timestamp = stamp.map_or(frame.timestamp, |stamp| stamp.of(frame.ordinal));
-        let playout = match self.held {
-            _ if stamp.is_some() || packet < self.live_from => Playout::AtOnce,
-            Some(held) if packet >= held.packet => Playout::AtLeast(held.at(frame.timestamp)),
-            _ => Playout::Smooth,
+        let playout = match stamp.is_some() || packet < self.live_from {
+            true => Playout::AtOnce,
+            false => Playout::AtLeast(self.holding.of(packet, frame.timestamp)?),
         };
         Content::of(frame, packet, self.timestamp(timestamp), playout)
     }
@@ -114,11 +101,7 @@ impl Leg {
             stream: id,
             numbering: Numbering::going_on(self.numbering.next_seq(), frame.first),
             live_from: 0,
-            held: self.held.map(|held| Held {
-                packet: 0,
-                since: frame.timestamp as i64 - (last as i64 - held.since),
-                ..held
-            }),
+            holding: self.holding.onto(frame.timestamp as i64 - last as i64),
             timestamp_offset: self
                 .timestamp(last + since)
                 .wrapping_sub(frame.timestamp as u32),

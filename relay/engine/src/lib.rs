@@ -13,6 +13,7 @@ pub mod floor;
 pub mod framing;
 pub mod h264;
 pub mod header;
+pub mod holding;
 pub mod hub;
 pub mod ice;
 pub mod leg;

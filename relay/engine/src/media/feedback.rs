@@ -20,6 +20,8 @@ const HEARD_INTERVAL: Duration = Duration::from_millis(800);
 /// come again. Browsers render at once what does not ask them for more than nothing, and stand still at each loss.
 const LOSSY: f64 = 0.01;
 const LOSSY_WITHIN: Duration = Duration::from_secs(30);
+/// Without such loss for so long, pictures are not held back any more.
+const CALM: Duration = Duration::from_secs(60);
 /// Round trips that it takes where a retransmission is lost too, and what a receiver takes to ask, in milliseconds.
 const REPAIR_ROUND_TRIPS: u32 = 3;
 const REPAIR_MS: u32 = 70;
@@ -177,13 +179,17 @@ impl Media {
         }
     }
 
-    /// Has pictures held back where packets are lost, by what a report says and by what was asked for since the one
-    /// before: without RTX what comes again counts as not lost.
+    /// Has pictures held back where packets are lost, and no longer than they are, by what a report says and by what was
+    /// asked for since the one before: without RTX what comes again counts as not lost.
     fn hold_for_repair(&mut self, lost: f64, stream: &Stream, now: Instant) {
         let sent = (self.counters.packets_sent - self.heard.packets).max(1);
         let resent = self.counters.packets_resent - self.heard.resent;
         let lossy = lost >= LOSSY || (sent >= FEW && resent as f64 >= sent as f64 * LOSSY);
         if !lossy {
+            let calm = |at| now.saturating_duration_since(at) >= CALM;
+            if self.heard.lossy.is_some_and(calm) {
+                self.leg.release(stream);
+            }
             return;
         }
         let before = self.heard.lossy.replace(now);

@@ -357,7 +357,26 @@ fn who_loses_packets_holds_pictures_back_until_they_can_come_again() {
         assert!(last.iter().filter(held).count() > 80, "{last:?}");
     }
     // More at once than a tick of the extension for each picture would be a freeze.
-    let of_lossy = playout(&world, 1);
-    let rises = of_lossy.windows(2).map(|w| w[1].0 - w[0].0);
-    assert_eq!(rises.max(), Some(10));
+    assert_eq!(steps(&playout(&world, 1)), (0, 10));
+    // A minute without loss later he does not hold them back any more, until he has to again.
+    world.relink(1, Link::of_30_ms());
+    world.run(seconds(65));
+    let calm = playout(&world, 1);
+    assert_eq!((*calm.last().unwrap(), steps(&calm)), (usual, (-10, 10)));
+    world.relink(1, lossy);
+    world.run(seconds(20));
+    let again = playout(&world, 1);
+    assert!((230..=270).contains(&again.last().unwrap().0));
+    assert_eq!(steps(&again), (-10, 10));
+}
+
+/// By how much the least changes from one packet to the next, at the least and at the most.
+fn steps(playout: &[(u16, u16)]) -> (i32, i32) {
+    let least = playout.iter().map(|(least, _)| i32::from(*least));
+    let steps = least
+        .clone()
+        .skip(1)
+        .zip(least)
+        .map(|(next, one)| next - one);
+    steps.fold((0, 0), |(down, up), step| (down.min(step), up.max(step)))
 }
