@@ -62,6 +62,8 @@ _SECRET_FIELDS: Final = frozenset(
     {"apiVersion", "kind", "type", "data", "stringData", "immutable", "username", "password"}
 )
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,80}|\[key\]")
+# Of objects, the wrong ones included that people write.
+_NAME: Final = re.compile(r"[\w.-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +277,8 @@ def _subject(found: _Object) -> str:
     if not isinstance(kind, str) or kind not in _KINDS:
         return ""
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    return f"{kind} {name}" if isinstance(name, str) and len(name) < 100 and name.isprintable() else str(kind)
+    # With a line that lost its key behind it, a name holds that line too.
+    return f"{kind} {name}" if isinstance(name, str) and _NAME.fullmatch(name) else kind
 
 
 def dotted(path: tuple[object, ...]) -> str:
