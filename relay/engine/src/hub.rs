@@ -28,6 +28,8 @@ pub use stats::{Sent, StreamStats, ViewerStats};
 
 /// How often expiry and reports are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
+/// Viewers whose memory is asked for before the first of them is served.
+const AHEAD: usize = 8;
 
 struct Watched {
     stream: Stream,
@@ -158,14 +160,19 @@ impl Hub {
         watched
             .stream
             .push(frame.packets, frame.timestamp, frame.key, now);
-        for id in &watched.viewers {
-            let Some(viewer) = self.viewers.get_mut(id) else {
-                continue;
-            };
-            if let Some(wait) = viewer.newest(&watched.stream, now, out) {
-                self.behind.push(*id);
-                let due = now + wait;
-                self.next_catch_up = Some(self.next_catch_up.map_or(due, |at| at.min(due)));
+        for some in watched.viewers.chunks(AHEAD) {
+            for viewer in some.iter().filter_map(|id| self.viewers.get(id)) {
+                viewer.prefetch();
+            }
+            for id in some {
+                let Some(viewer) = self.viewers.get_mut(id) else {
+                    continue;
+                };
+                if let Some(wait) = viewer.newest(&watched.stream, now, out) {
+                    self.behind.push(*id);
+                    let due = now + wait;
+                    self.next_catch_up = Some(self.next_catch_up.map_or(due, |at| at.min(due)));
+                }
             }
         }
         if !watched.arriving.is_empty() {

@@ -21,6 +21,7 @@ pub mod media;
 pub mod numbering;
 pub mod pacer;
 pub mod pictures;
+pub mod prefetch;
 #[cfg(feature = "python")]
 mod python;
 pub mod repair;
@@ -35,3 +36,4 @@ pub mod transmit;
 #[cfg(test)]
 mod vectors;
 pub mod viewer;
+

@@ -22,7 +22,8 @@ const BUFFER: usize = 4 << 20;
 const BACKLOG: libc::c_int = 1024;
 /// How long a full send buffer is waited for, in milliseconds, before the rest of the batch is dropped.
 const PATIENCE_MS: libc::c_int = 2;
-const CONTROL: usize = 64;
+/// Room for one control message of two bytes, which takes 24.
+const CONTROL: usize = 32;
 
 /// Binds a UDP socket; an IPv6 wildcard takes IPv4 as well, and IPv4 alone on a host that has no IPv6.
 pub fn bind(address: SocketAddr) -> io::Result<Socket> {
@@ -293,36 +294,39 @@ struct Datagram<'a> {
 
 #[repr(align(8))]
 #[derive(Clone, Copy)]
-struct Control([MaybeUninit<u8>; CONTROL]);
+struct Control([u8; CONTROL]);
 
 /// One sendmmsg, at most [`SEND_BATCH`] messages. Returns how many the kernel took, at least one; waits a little where
 /// its buffer is full.
 fn send_batch(fd: RawFd, datagrams: &[Datagram<'_>]) -> io::Result<usize> {
     let count = datagrams.len().min(SEND_BATCH);
-    // SAFETY: iovec and mmsghdr are plain data; zero is a valid value of each.
-    let mut vectors: [libc::iovec; SEND_BATCH] = unsafe { zeroed() };
-    let mut headers: [libc::mmsghdr; SEND_BATCH] = unsafe { zeroed() };
-    let mut controls = [Control([MaybeUninit::zeroed(); CONTROL]); SEND_BATCH];
+    // Written as far as there are datagrams: zeros for all would be as many bytes as a frame.
+    let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; SEND_BATCH];
+    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; SEND_BATCH];
+    let mut controls = [const { MaybeUninit::<Control>::uninit() }; SEND_BATCH];
     for (i, datagram) in datagrams[..count].iter().enumerate() {
-        vectors[i] = libc::iovec {
+        let vector = vectors[i].write(libc::iovec {
             iov_base: datagram.data.as_ptr().cast_mut().cast(),
             iov_len: datagram.data.len(),
-        };
-        let header = &mut headers[i].msg_hdr;
-        header.msg_iov = &raw mut vectors[i];
+        });
+        // SAFETY: mmsghdr is plain data; zero is a valid value.
+        let header = &mut headers[i].write(unsafe { zeroed() }).msg_hdr;
+        header.msg_iov = vector;
         header.msg_iovlen = 1;
         header.msg_name = datagram.to.as_ptr().cast_mut().cast();
         header.msg_namelen = datagram.to.len();
         if datagram.data.len() > datagram.segment {
-            segment(header, &mut controls[i], datagram.segment as u16);
+            let control = controls[i].write(Control([0; CONTROL]));
+            segment(header, control, datagram.segment as u16);
         }
     }
     loop {
-        // SAFETY: every pointer in `headers` outlives the call and covers the length given with it.
+        // SAFETY: `count` headers were written; every pointer in them outlives the call and covers the length given with
+        // it.
         let sent = unsafe {
             libc::sendmmsg(
                 fd,
-                headers.as_mut_ptr(),
+                headers.as_mut_ptr().cast(),
                 count as u32,
                 libc::MSG_DONTWAIT as _,
             )

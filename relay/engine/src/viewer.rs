@@ -6,6 +6,7 @@ use crate::address::TransportAddress;
 use crate::hub::Sent;
 use crate::ice::Ice;
 use crate::media::{Media, Negotiated};
+use crate::prefetch::prefetch;
 use crate::stream::Stream;
 use crate::transmit::Transmit;
 
@@ -98,6 +99,14 @@ impl Viewer {
                 Dtls::Ignore
             }
             _ => Dtls::Ignore,
+        }
+    }
+
+    /// Has what `newest` needs come from memory meanwhile.
+    pub fn prefetch(&self) {
+        prefetch(&self.ice);
+        if let Some(media) = &self.media {
+            prefetch(&**media);
         }
     }
 
