@@ -37,7 +37,6 @@ pub mod transmit;
 mod vectors;
 pub mod viewer;
 
-
 #[cfg(feature = "python")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

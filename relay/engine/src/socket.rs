@@ -16,8 +16,8 @@ const RECEIVE_BATCH: usize = 32;
 /// The largest datagram taken: DTLS flights and STUN are well below; a longer one arrives cut and fails to parse.
 const RECEIVE_SIZE: usize = 2048;
 const SEND_BATCH: usize = 64;
-/// Bytes of a send batch: stays in the second-level cache.
-const SEND_BYTES: usize = 256 << 10;
+/// Bytes of a send batch: stays in the second-level cache, beside what the kernel makes of it.
+const SEND_BYTES: usize = 128 << 10;
 const BUFFER: usize = 4 << 20;
 const BACKLOG: libc::c_int = 1024;
 /// How long a full send buffer is waited for, in milliseconds, before the rest of the batch is dropped.

@@ -11,7 +11,8 @@ use crate::h264::{self, nal_type};
 /// An access unit beyond this, in bytes or NAL units, is dropped as damaged.
 const MAX_BYTES: usize = 4 << 20;
 const MAX_NALS: usize = 4096;
-const KEPT: usize = 32 << 10;
+/// Room for an ordinary picture, in bytes.
+const USUAL: usize = 16 << 10;
 
 /// One access unit.
 #[derive(Clone, Copy)]
@@ -176,6 +177,9 @@ impl Depacketizer {
         let Some((&header, body)) = payload.split_first() else {
             return;
         };
+        if self.open.data.is_empty() {
+            self.open.data.reserve(USUAL);
+        }
         match header & 0x1f {
             nal_type::FU_A => self.fragment(header, body, lost),
             nal_type::STAP_A => {
@@ -262,14 +266,11 @@ impl Depacketizer {
 }
 
 impl Open {
-    /// Empty again, with room for an ordinary picture kept: what a key frame takes beyond it is not held for each
-    /// camera.
+    /// Empty again. The bytes' memory is given back: most cameras have nothing open most of the time, and the next one
+    /// finds it in the processor's cache.
     fn clear(&mut self) {
-        self.data.clear();
-        self.data.shrink_to(KEPT);
         self.nals.clear();
         *self = Self {
-            data: std::mem::take(&mut self.data),
             nals: std::mem::take(&mut self.nals),
             ..Self::default()
         };
