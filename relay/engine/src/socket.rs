@@ -293,7 +293,6 @@ struct Datagram<'a> {
 }
 
 #[repr(align(8))]
-#[derive(Clone, Copy)]
 struct Control([u8; CONTROL]);
 
 /// One sendmmsg, at most [`SEND_BATCH`] messages. Returns how many the kernel took, at least one; waits a little where
