@@ -11,8 +11,9 @@ pub const MAX_HEADER: usize = FIXED + 4 + 1 + MAX_MID + 4 + 3;
 const SMOOTHING_MS: u16 = 400;
 
 pub struct Header {
-    /// Sequence number and timestamp are blank, playout-delay is 0/0.
-    blank: Box<[u8]>,
+    /// Sequence number and timestamp are blank, playout-delay is 0/0; so many bytes of it are used.
+    blank: [u8; MAX_HEADER],
+    len: u8,
     /// Where the three bytes of playout-delay lie.
     delay_at: Option<usize>,
 }
@@ -62,19 +63,22 @@ impl Header {
             blank.extend_from_slice(&[0xbe, 0xde, 0, (elements.len() / 4) as u8]);
             blank.extend_from_slice(&elements);
         }
-        Self {
-            blank: blank.into_boxed_slice(),
+        let mut header = Self {
+            blank: [0; MAX_HEADER],
+            len: blank.len() as u8,
             delay_at,
-        }
+        };
+        header.blank[..blank.len()].copy_from_slice(&blank);
+        header
     }
 
     pub fn byte_len(&self) -> usize {
-        self.blank.len()
+        usize::from(self.len)
     }
 
     /// Writes into `out`, which has exactly [`Self::byte_len`].
     pub fn write(&self, fields: Fields, out: &mut [u8]) {
-        out.copy_from_slice(&self.blank);
+        out.copy_from_slice(&self.blank[..self.byte_len()]);
         out[1] |= u8::from(fields.marker) << 7;
         out[2..4].copy_from_slice(&fields.seq.to_be_bytes());
         out[4..8].copy_from_slice(&fields.timestamp.to_be_bytes());

@@ -45,11 +45,14 @@ pub struct Sent {
     pub stamp: Option<Stamp>,
 }
 
-/// Segments kept for resolving NACKs; older ones are beyond the stream's history, or nearly so.
-const MAX_SEGMENTS: usize = 8;
+/// Past segments kept for resolving NACKs; older ones are beyond the stream's history, or nearly so.
+const MAX_PAST: usize = 7;
 
 pub struct Numbering {
-    segments: Vec<Segment>,
+    /// Oldest first; most viewers never have one.
+    past: Vec<Segment>,
+    /// The segment of the next packet.
+    current: Segment,
     /// The packet that is sent next, and its sequence number.
     next_packet: u64,
     next_seq: u64,
@@ -66,11 +69,12 @@ impl Numbering {
     /// Goes on where another ended, `first_seq` with its rollover counter above the low 16 bits.
     pub fn going_on(first_seq: u64, first_packet: u64) -> Self {
         Self {
-            segments: vec![Segment {
+            past: Vec::new(),
+            current: Segment {
                 first_seq,
                 first_packet,
                 stamp: None,
-            }],
+            },
             next_packet: first_packet,
             next_seq: first_seq,
             again_until: None,
@@ -99,14 +103,15 @@ impl Numbering {
     }
 
     fn begin(&mut self, packet: u64, stamp: Option<Stamp>) {
-        if self.segments.len() == MAX_SEGMENTS {
-            self.segments.remove(0);
+        if self.past.len() == MAX_PAST {
+            self.past.remove(0);
         }
-        self.segments.push(Segment {
+        self.past.push(self.current);
+        self.current = Segment {
             first_seq: self.next_seq,
             first_packet: packet,
             stamp,
-        });
+        };
         self.next_packet = packet;
         self.again_until = None;
     }
@@ -116,7 +121,7 @@ impl Numbering {
         if self.again_until == Some(self.next_packet) {
             self.begin(self.next_packet, None);
         }
-        self.segments.last()?.stamp
+        self.current.stamp
     }
 
     /// The sequence number, with its rollover counter above the low 16 bits, of the next packet.
@@ -137,7 +142,9 @@ impl Numbering {
     /// What was sent under the 16 bits `seq`; None for what was not sent, or too long ago.
     pub fn resolve(&self, seq: u16) -> Option<Sent> {
         let seq = self.whole(seq)?;
-        let segment = self.segments.iter().rev().find(|s| s.first_seq <= seq)?;
+        let segment = std::iter::once(&self.current)
+            .chain(self.past.iter().rev())
+            .find(|segment| segment.first_seq <= seq)?;
         Some(Sent {
             packet: segment.first_packet + (seq - segment.first_seq),
             seq,
