@@ -320,7 +320,7 @@ async fn run(
         if readable && shell.receive(&socket, &mut inbox, &mut commands)? == Open::No {
             break;
         }
-        shell.turn();
+        shell.turn(Instant::now());
     }
     accepting.abort();
     let teardown = shell.borrow_mut().close();
@@ -399,11 +399,11 @@ impl Shell {
     }
 
     /// What is due, and what was gathered since the last turn.
-    fn turn(&mut self) {
-        self.hub.timeout(Instant::now(), &mut self.out);
+    fn turn(&mut self, now: Instant) {
+        self.hub.timeout(now, &mut self.out);
         self.out.flush();
         self.shared.publish(self.hub.events());
-        let beat = self.shared.started.elapsed().as_millis() as u64;
+        let beat = now.saturating_duration_since(self.shared.started).as_millis() as u64;
         self.shared.beat.store(beat, Ordering::Relaxed);
     }
 
@@ -412,6 +412,7 @@ impl Shell {
         if !self.pulls.current(stream, pull) {
             return;
         }
+        let now = Instant::now();
         match message {
             rtsp::Message::Started(video) => {
                 self.hub.rebase(stream);
@@ -428,7 +429,7 @@ impl Shell {
             }),
             rtsp::Message::Frame { frame, lost } => {
                 self.hub.lost(stream, lost);
-                self.hub.frame(stream, frame, Instant::now(), &mut self.out);
+                self.hub.frame(stream, frame, now, &mut self.out);
             }
             rtsp::Message::Ended { fault, detail } => {
                 self.pulls.running.remove(&stream);
@@ -440,7 +441,7 @@ impl Shell {
                 });
             }
         }
-        self.turn();
+        self.turn(now);
     }
 
     /// Takes the datagrams that wait, up to a bound. Commands go first: a viewer's first STUN request follows the

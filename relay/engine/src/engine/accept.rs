@@ -58,7 +58,7 @@ async fn serve(id: ConnectionId, shell: Weak<RefCell<Shell>>) {
     if let Some(shell) = shell.upgrade() {
         let mut shell = shell.borrow_mut();
         shell.hub.disconnected(from, Instant::now());
-        shell.turn();
+        shell.turn(Instant::now());
     }
     if ended.is_ok() {
         say_last_words(&connection).await;
@@ -129,7 +129,7 @@ impl Shell {
         let now = Instant::now();
         let (hub, out) = (&mut self.hub, &mut self.out);
         let taken = deframer.push(bytes, |frame| hub.datagram(from, frame, now, out));
-        self.turn();
+        self.turn(now);
         taken.map_err(|_| io::ErrorKind::InvalidData.into())
     }
 }

@@ -5,7 +5,16 @@
 
 use crate::inputs::Split;
 use crate::to_u64;
+use std::cell::Cell;
 use std::sync::{Arc, Mutex};
+
+/// Bytes that are read at once, into memory that the buffers of a thread share.
+const SHARED_CAPACITY: usize = 64 * 1024;
+
+thread_local! {
+    /// Memory of [`SHARED_CAPACITY`] for the next buffer that is read into.
+    static SHARED: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
 
 /// A reference to a byte range within a [`MarkBuf`].
 ///
@@ -24,7 +33,8 @@ pub(crate) struct BufRange {
 /// parser via [`crate::inputs::Split`]).
 ///
 /// `start` and `end` are monotonically increasing stream positions;
-/// the index into `buf` is obtained by masking with `buf.len() - 1`.
+/// the index into `buf` is obtained by subtracting `origin` and masking with
+/// `buf.len() - 1`.
 ///
 /// ```text
 /// Contiguous data (start_i < end_i):
@@ -45,6 +55,9 @@ pub(crate) struct RingBuf {
 
     /// Stream position one past the last valid byte.
     end: u64,
+
+    /// A stream position that lies at index 0; at most `start`.
+    origin: u64,
 }
 
 #[allow(dead_code)] // Some methods reserved for future steps.
@@ -57,12 +70,14 @@ impl RingBuf {
             buf: vec![0; capacity].into_boxed_slice(),
             start: 0,
             end: 0,
+            origin: 0,
         }
     }
 
+    /// Index of a stream position; of no meaning while there is no capacity.
     #[inline]
-    fn mask(&self) -> usize {
-        self.buf.len() - 1
+    fn index(&self, pos: u64) -> usize {
+        (pos - self.origin) as usize & self.buf.len().wrapping_sub(1)
     }
 
     /// Stream position of the first valid byte.
@@ -112,7 +127,10 @@ impl RingBuf {
             self.start,
             self.end,
         );
-        let i = pos as usize & self.mask();
+        if len == 0 {
+            return Split::new(&[], &[]);
+        }
+        let i = self.index(pos);
         let contiguous = self.buf.len() - i;
         if let Some(second_len) = len.checked_sub(contiguous) {
             Split::new(&self.buf[i..], &self.buf[..second_len])
@@ -157,9 +175,8 @@ impl RingBuf {
             // empty, so special-case it rather than returning the whole ring.
             return (&mut [], &mut []);
         }
-        let mask = self.mask();
-        let end_i = self.end as usize & mask;
-        let start_i = self.start as usize & mask;
+        let end_i = self.index(self.end);
+        let start_i = self.index(self.start);
 
         if end_i < start_i {
             // Data wraps; free space is contiguous [end_i, start_i).
@@ -212,31 +229,40 @@ impl RingBuf {
             .and_then(usize::checked_next_power_of_two)
             .unwrap();
         debug_assert!(new_size > self.buf.len());
-        let mut new_buf = vec![0u8; new_size].into_boxed_slice();
+        self.move_to(vec![0u8; new_size].into_boxed_slice());
+    }
 
-        if data_len > 0 {
-            let (s1, s2) = self.split(self.start, data_len).slices();
-            // `start`'s index within the new ring is `start & (new_size - 1)`,
-            // which is *not* necessarily its index within the old ring: it
-            // differs by whichever multiple of the old size `start` has wrapped
-            // by. The data can therefore still wrap around the end of the new
-            // ring, so copy each source half in up to two chunks. `data_len <=
-            // new_size`, so this never overwrites what it just wrote.
-            let mut i = self.start as usize & (new_size - 1);
-            for src in [s1, s2] {
-                let contiguous = new_size - i;
-                if let Some(second_len) = src.len().checked_sub(contiguous) {
-                    new_buf[i..].copy_from_slice(&src[..contiguous]);
-                    new_buf[..second_len].copy_from_slice(&src[contiguous..]);
-                    i = second_len;
-                } else {
-                    new_buf[i..i + src.len()].copy_from_slice(src);
-                    i += src.len();
-                }
+    /// Moves the data to the beginning of `new_buf`, which has room for it and
+    /// a length of zero or a power of two. Returns the memory it leaves.
+    fn move_to(&mut self, mut new_buf: Box<[u8]>) -> Box<[u8]> {
+        let (s1, s2) = self.data_split().slices();
+        new_buf[..s1.len()].copy_from_slice(s1);
+        new_buf[s1.len()..s1.len() + s2.len()].copy_from_slice(s2);
+        self.origin = self.start;
+        std::mem::replace(&mut self.buf, new_buf)
+    }
+
+    /// Moves to the memory that the thread's buffers share, unless this one
+    /// has as much already.
+    fn unpark(&mut self) {
+        if self.buf.len() < SHARED_CAPACITY {
+            let shared = SHARED.take();
+            self.move_to(shared.unwrap_or_else(|| vec![0; SHARED_CAPACITY].into_boxed_slice()));
+        }
+    }
+
+    /// Leaves the shared memory to others, and keeps what the data takes.
+    fn park(&mut self) {
+        if self.buf.len() >= SHARED_CAPACITY {
+            let kept = match self.len() {
+                0 => 0,
+                len => len.next_power_of_two(),
+            };
+            let left = self.move_to(vec![0; kept].into_boxed_slice());
+            if left.len() == SHARED_CAPACITY {
+                SHARED.set(Some(left));
             }
         }
-
-        self.buf = new_buf;
     }
 }
 
@@ -452,6 +478,22 @@ impl MarkBuf {
     pub fn spare_capacity(&mut self, reserve: usize) -> (&mut [u8], &mut [u8]) {
         self.reclaim();
         self.ring.spare_capacity(reserve)
+    }
+
+    /// Call before reading into a buffer that may be parked: takes memory that
+    /// is likely in the processor's cache, and that many buffers need but once.
+    pub fn unpark(&mut self) {
+        self.ring.unpark();
+    }
+
+    /// Call when nothing is there to be read: gives up the memory, but for what
+    /// is not parsed yet. Nothing parsed remains accessible, so a buffer with
+    /// marks stays as it is.
+    pub fn park(&mut self) {
+        if self.registry.earliest().is_none() {
+            self.reclaim();
+            self.ring.park();
+        }
     }
 
     /// Marks `n` additional bytes at the end as valid.

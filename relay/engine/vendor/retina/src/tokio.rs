@@ -89,6 +89,27 @@ impl Connection {
         bytes::Bytes::from(buf)
     }
 
+    /// Channel and length of the interleaved data that is next in the read
+    /// buffer, if it lies there as a whole. Spares it the way through the parser.
+    pub(crate) fn peek_data(&self) -> Option<(u8, u16)> {
+        let (first, _) = self.read_buf.unparsed_split().slices();
+        let &[b'$', channel_id, hi, lo, ref rest @ ..] = first else {
+            return None;
+        };
+        let body_len = u16::from_be_bytes([hi, lo]);
+        (self.parser.is_idle() && rest.len() >= usize::from(body_len))
+            .then_some((channel_id, body_len))
+    }
+
+    /// Takes what `peek_data` told of. Returns where its body begins.
+    pub(crate) fn take_data(&mut self, body_len: u16) -> u64 {
+        let body_pos = self.read_buf.unparsed() + 4;
+        let end = body_pos + u64::from(body_len);
+        self.parser.skip(end - self.read_buf.unparsed());
+        self.read_buf.advance_unparsed(end);
+        body_pos
+    }
+
     /// Sends interleaved data if the socket takes it right now, or at least
     /// its beginning; otherwise drops it.
     pub(crate) fn try_send_data(&mut self, channel_id: u8, data: &[u8]) -> Result<(), ErrorInt> {
@@ -260,8 +281,12 @@ impl Stream for Connection {
                         source: error,
                     }))));
                 }
-                std::task::Poll::Pending => return std::task::Poll::Pending,
+                std::task::Poll::Pending => {
+                    this.read_buf.park();
+                    return std::task::Poll::Pending;
+                }
             }
+            this.read_buf.unpark();
             let (first, second) = this.read_buf.spare_capacity(4096);
             let capacity = first.len() + second.len();
             let mut bufs = [
@@ -274,7 +299,11 @@ impl Stream for Connection {
             let mut partial = None;
             let r = this.stream.try_io(tokio::io::Interest::READABLE, || {
                 use std::io::Read as _;
-                let n = (&mut &*socket2::SockRef::from(&this.stream)).read_vectored(&mut bufs)?;
+                let socket = socket2::SockRef::from(&this.stream);
+                let n = match &mut bufs {
+                    [whole, rest] if rest.is_empty() => (&mut &*socket).read(whole)?,
+                    _ => (&mut &*socket).read_vectored(&mut bufs)?,
+                };
                 if n == 0 || n == capacity {
                     return Ok(n);
                 }

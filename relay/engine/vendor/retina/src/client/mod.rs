@@ -2625,13 +2625,22 @@ impl Session<Playing> {
         &mut self,
         cx: &mut std::task::Context<'_>,
     ) -> Poll<Option<Result<RawPacket<'_>, Error>>> {
-        let item = match ready!(Pin::new(&mut *self).poll_unvalidated_item(cx)) {
-            Some(Ok(item)) => item,
-            Some(Err(e)) => return Poll::Ready(Some(Err(e))),
-            None => return Poll::Ready(None),
+        let (m, body_pos, body_len) = match self.take_buffered_data() {
+            Some(taken) => taken,
+            None => match ready!(Pin::new(&mut *self).poll_unvalidated_item(cx)) {
+                Some(Ok(item)) => {
+                    let m = ChannelMapping {
+                        stream_i: item.stream_i,
+                        channel_type: item.channel_type,
+                    };
+                    (m, item.body_pos, item.body_len)
+                }
+                Some(Err(e)) => return Poll::Ready(Some(Err(e))),
+                None => return Poll::Ready(None),
+            },
         };
         let inner = &*self.0;
-        let buf = match &inner.presentation.streams[item.stream_i].state {
+        let buf = match &inner.presentation.streams[m.stream_i].state {
             StreamState::Playing {
                 udp_sockets: Some(udp_sockets),
                 ..
@@ -2643,15 +2652,23 @@ impl Session<Playing> {
                 .inner
                 .read_buf(),
         };
-        let (first, second) = buf
-            .split(item.body_pos, usize::from(item.body_len))
-            .slices();
+        let (first, second) = buf.split(body_pos, usize::from(body_len)).slices();
         Poll::Ready(Some(Ok(RawPacket {
-            stream_id: item.stream_i,
-            is_rtcp: item.channel_type == ChannelType::Rtcp,
+            stream_id: m.stream_i,
+            is_rtcp: m.channel_type == ChannelType::Rtcp,
             first,
             second,
         })))
+    }
+
+    /// Takes a packet of one of the streams that came with those before it.
+    /// Returns whose it is, and position and length of its body.
+    fn take_buffered_data(&mut self) -> Option<(ChannelMapping, u64, u16)> {
+        let inner = self.0.as_mut().project();
+        let conn = inner.conn.as_mut()?;
+        let (channel_id, body_len) = conn.inner.peek_data()?;
+        let m = conn.channels.lookup(channel_id)?;
+        Some((m, conn.inner.take_data(body_len), body_len))
     }
 
     /// Sends a RTCP compound packet (e.g. a receiver report) to the server.

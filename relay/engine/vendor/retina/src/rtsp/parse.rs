@@ -206,6 +206,18 @@ impl Parser {
         self.stream_pos
     }
 
+    /// Whether a message begins with the next byte.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, ParserState::Idle)
+    }
+
+    /// Counts a message of `len` bytes that the caller took in its stead, while
+    /// it was idle.
+    pub fn skip(&mut self, len: u64) {
+        debug_assert!(self.is_idle());
+        self.stream_pos += len;
+    }
+
     /// Parses the next message from `input`.
     ///
     /// Returns `Ok(Some(...))` when a complete message has been parsed.
