@@ -403,7 +403,9 @@ impl Shell {
         self.hub.timeout(now, &mut self.out);
         self.out.flush();
         self.shared.publish(self.hub.events());
-        let beat = now.saturating_duration_since(self.shared.started).as_millis() as u64;
+        let beat = now
+            .saturating_duration_since(self.shared.started)
+            .as_millis() as u64;
         self.shared.beat.store(beat, Ordering::Relaxed);
     }
 

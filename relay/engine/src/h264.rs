@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use h264_reader::nal::sps::{PicOrderCntType, SeqParameterSet};
 use h264_reader::rbsp::BitReader;
@@ -72,6 +73,9 @@ impl<'a> Iterator for AvccNals<'a> {
 
 const START_CODE: [u8; 3] = [0, 0, 1];
 
+static START_CODES: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(&START_CODE));
+
 /// Iterates over NAL units with start codes between (ITU-T H.264, annex B), without empty ones and without zeros behind
 /// them, as where in `bytes` each lies. A single NAL unit is one: none holds a start code, and none ends with zero.
 pub fn spans_annex_b(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
@@ -80,7 +84,7 @@ pub fn spans_annex_b(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
         loop {
             let start = from?;
             let rest = bytes.get(start..)?;
-            let found = memmem::find(rest, &START_CODE);
+            let found = START_CODES.find(rest);
             from = found.map(|at| start + at + START_CODE.len());
             let span = rest.get(..found.unwrap_or(rest.len()))?;
             if let Some(last) = span.iter().rposition(|&byte| byte != 0) {

@@ -585,6 +585,57 @@ impl<'a> PacketRef<'a> {
 mod tests {
     use super::*;
 
+    fn bytes(split: Split<'_>) -> Vec<u8> {
+        let (first, second) = split.slices();
+        [first, second].concat()
+    }
+
+    #[test]
+    fn parked_buffers_keep_what_is_not_parsed() {
+        let mut buf = MarkBuf::new(16);
+        for round in 0..3u8 {
+            buf.unpark();
+            assert_eq!(buf.capacity(), SHARED_CAPACITY);
+            buf.extend(&[round; 10]);
+            let parsed = buf.unparsed() + 7;
+            buf.advance_unparsed(parsed);
+            buf.park();
+            // Three bytes of each round so far.
+            assert_eq!(buf.unparsed_len(), 3 * (usize::from(round) + 1));
+            assert!(buf.capacity() < SHARED_CAPACITY);
+        }
+        assert_eq!(bytes(buf.unparsed_split()), [2; 9]);
+        assert_eq!(SHARED.take().map(|shared| shared.len()), Some(SHARED_CAPACITY));
+    }
+
+    #[test]
+    fn parked_buffers_may_be_empty() {
+        let mut buf = MarkBuf::new(16);
+        buf.unpark();
+        buf.extend(b"all");
+        buf.advance_unparsed(buf.end());
+        buf.park();
+        assert_eq!(buf.capacity(), 0);
+        assert!(bytes(buf.unparsed_split()).is_empty());
+        assert!(bytes(buf.split(buf.end(), 0)).is_empty());
+        buf.extend(b"more");
+        assert_eq!(bytes(buf.unparsed_split()), b"more");
+    }
+
+    #[test]
+    fn buffers_with_marks_are_not_parked() {
+        let mut buf = MarkBuf::new(16);
+        buf.unpark();
+        buf.extend(b"held");
+        let mark = buf.add_mark();
+        buf.advance_unparsed(buf.end());
+        buf.park();
+        assert_eq!(bytes(buf.split(mark.pos(), 4)), b"held");
+        drop(mark);
+        buf.park();
+        assert_eq!(buf.capacity(), 0);
+    }
+
     #[test]
     fn ring_basic() {
         let mut buf = RingBuf::new(8);

@@ -18,10 +18,6 @@ use crate::{Error, ErrorInt, RtspMessageContext};
 
 use super::{ConnectionContext, ReceivedMessage, WallTime};
 
-/// Default initial capacity for the read ring buffer (16 KiB); it grows as
-/// packets are kept in it.
-const DEFAULT_READ_CAPACITY: usize = 16 * 1024;
-
 /// What a server may make us keep of one message (256 KiB); interleaved data is
 /// at most a quarter of that.
 const MAX_MESSAGE_SIZE: usize = 256 * 1024;
@@ -62,7 +58,8 @@ impl Connection {
             parser: crate::rtsp::parse::Parser::builder()
                 .max_message_size(MAX_MESSAGE_SIZE)
                 .build(),
-            read_buf: MarkBuf::new(DEFAULT_READ_CAPACITY),
+            // `unpark` gives it its memory.
+            read_buf: MarkBuf::new(0),
             read_at: (established_wall, Instant::now()),
             write_buf: Vec::new(),
         })
