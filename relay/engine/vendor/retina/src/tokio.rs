@@ -90,12 +90,7 @@ impl Connection {
     /// buffer, if it lies there as a whole. Spares it the way through the parser.
     pub(crate) fn peek_data(&self) -> Option<(u8, u16)> {
         let (first, _) = self.read_buf.unparsed_split().slices();
-        let &[b'$', channel_id, hi, lo, ref rest @ ..] = first else {
-            return None;
-        };
-        let body_len = u16::from_be_bytes([hi, lo]);
-        (self.parser.is_idle() && rest.len() >= usize::from(body_len))
-            .then_some((channel_id, body_len))
+        self.parser.peek_data(first)
     }
 
     /// Takes what `peek_data` told of. Returns where its body begins.

@@ -206,15 +206,20 @@ impl Parser {
         self.stream_pos
     }
 
-    /// Whether a message begins with the next byte.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.state, ParserState::Idle)
+    /// Channel and body length of the interleaved data that `input` begins with,
+    /// if it lies there as a whole: what `feed` would make of it.
+    pub fn peek_data(&self, input: &[u8]) -> Option<(u8, u16)> {
+        let &[b'$', channel_id, hi, lo, ref rest @ ..] = input else {
+            return None;
+        };
+        let body_len = u16::from_be_bytes([hi, lo]);
+        let idle = matches!(self.state, ParserState::Idle);
+        (idle && rest.len() >= usize::from(body_len)).then_some((channel_id, body_len))
     }
 
-    /// Counts a message of `len` bytes that the caller took in its stead, while
-    /// it was idle.
+    /// Counts `len` bytes that the caller took, after `peek_data` told of them.
     pub fn skip(&mut self, len: u64) {
-        debug_assert!(self.is_idle());
+        debug_assert!(matches!(self.state, ParserState::Idle));
         self.stream_pos += len;
     }
 
