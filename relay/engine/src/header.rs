@@ -11,8 +11,9 @@ pub const MAX_HEADER: usize = FIXED + 4 + 1 + MAX_MID + 4 + 3;
 const SMOOTHING_MS: u16 = 400;
 
 pub struct Header {
-    /// Sequence number and timestamp are blank, playout-delay is 0/0; so many bytes of it are used.
+    /// Sequence number and timestamp are blank, playout-delay is 0/0. Here, not behind a pointer: see `prefetch`.
     blank: [u8; MAX_HEADER],
+    /// Bytes of `blank` that are the header.
     len: u8,
     /// Where the three bytes of playout-delay lie.
     delay_at: Option<usize>,

@@ -56,9 +56,9 @@ async fn serve(id: ConnectionId, shell: Weak<RefCell<Shell>>) {
     };
     let ended = run(id, from, &connection, &shell).await;
     if let Some(shell) = shell.upgrade() {
-        let mut shell = shell.borrow_mut();
-        shell.hub.disconnected(from, Instant::now());
-        shell.turn(Instant::now());
+        let (mut shell, now) = (shell.borrow_mut(), Instant::now());
+        shell.hub.disconnected(from, now);
+        shell.turn(now);
     }
     if ended.is_ok() {
         say_last_words(&connection).await;
