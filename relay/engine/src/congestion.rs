@@ -12,6 +12,7 @@
 use std::time::{Duration, Instant};
 
 use crate::pacer::START_RATE;
+use crate::stream::Load;
 
 /// A pace beyond which nothing is paced, in bits a second.
 const MOST_RATE: u64 = 256_000_000;
@@ -57,8 +58,7 @@ pub struct Report {
     /// Age of the first packet that the report does not cover; zero where it covers all.
     pub lag: Duration,
     pub round_trip: Option<Duration>,
-    /// Bytes of the stream's newest key frame.
-    pub key_frame: usize,
+    pub load: Load,
     /// Whether the pace bounded anything that the report tells of.
     pub paced: bool,
 }
@@ -146,14 +146,14 @@ impl Congestion {
     fn congested(&mut self, report: &Report, now: Instant) {
         self.free_since = None;
         let carried = report.delivered / 10 * 9;
-        if self.queueing && self.share() == Share::Everything {
+        match self.share() {
             // What arrives of a stream through a queue is what the path carries, unless it is broken.
-            if carried > 0 {
-                self.slow_down(carried);
-            }
-        } else {
+            Share::Everything if self.queueing && carried > 0 => self.slow_down(carried),
+            Share::Everything if self.queueing => {}
+            // One bad second must not leave a pace at which he is late, and so is sent less, ever after.
+            Share::Everything => self.slow_down_for_loss(report.load),
             // What arrives of key frames is less, and what arrives after an outage too.
-            self.slow_down(carried.max(self.rate / 2));
+            Share::KeyFrames => self.slow_down(carried.max(self.rate / 2)),
         }
         // A pace below the camera's rate must not last longer than the queue that it drains.
         self.slow_from = self.slow_from.max(report.delivered * 4);
@@ -166,6 +166,14 @@ impl Congestion {
     fn slow_down(&mut self, rate: u64) {
         self.rate = rate.max(LEAST_RATE).min(self.rate);
         self.slow_from = self.rate;
+    }
+
+    fn slow_down_for_loss(&mut self, load: Load) {
+        let least = match self.share() {
+            Share::Everything => followed(load),
+            Share::KeyFrames => stretched(load),
+        };
+        self.slow_down((self.rate / 2).max(least));
     }
 
     fn send_less(&mut self, now: Instant) {
@@ -185,12 +193,11 @@ impl Congestion {
         self.free_since = None;
     }
 
-    /// Another stream is sent, with key frames of so many bytes and so many bits a second: all of it, and at a pace that
-    /// lets it show whether the path carries it. What was found of the one before, which may have been a small one,
-    /// would hold it up.
-    pub fn renewed(&mut self, key_frame: usize, bitrate: u64, now: Instant) {
+    /// Another stream is sent: all of it, and at a pace that lets it show whether the path carries it. What was found of
+    /// the one before, which may have been a small one, would hold it up.
+    pub fn renewed(&mut self, load: Load, now: Instant) {
         self.step = 0;
-        let pace = 2 * stretched(key_frame).max(bitrate);
+        let pace = 2 * stretched(load).max(load.bitrate);
         self.rate = self.rate.max(pace).min(MOST_RATE);
         self.congested_since = None;
         self.free_since = None;
@@ -205,8 +212,7 @@ impl Congestion {
     fn free(&mut self, report: &Report, now: Instant) {
         self.congested_since = None;
         if report.lost > LIGHT_LOSS {
-            let least = stretched(report.key_frame).max(report.delivered * 2);
-            self.slow_down((self.rate / 2).max(least));
+            self.slow_down_for_loss(report.load);
         } else if report.paced {
             let grown = match self.rate {
                 rate if rate < self.slow_from => rate + rate / 2,
@@ -217,6 +223,8 @@ impl Congestion {
         let since = *self.free_since.get_or_insert(now);
         if self.step > 0 && now.saturating_duration_since(since) >= self.hold {
             self.step -= 1;
+            // A pace found with key frames alone would make him late at once.
+            self.rate = self.rate.max(followed(report.load)).min(MOST_RATE);
             self.raised = Some(now);
             self.free_since = None;
         }
@@ -224,7 +232,7 @@ impl Congestion {
 
     /// A NACK told of `lost` packets that were not known to be lost, when `sent` had been sent in all: long before a
     /// report, the pace of a burst is found too high.
-    pub fn nacked(&mut self, lost: u64, sent: u64, key_frame: usize, now: Instant) {
+    pub fn nacked(&mut self, lost: u64, sent: u64, load: Load, now: Instant) {
         self.lost += lost;
         let many = self.lost >= MANY_LOST
             && self.lost * SHARE_LOST >= sent.saturating_sub(self.sent_before);
@@ -234,8 +242,7 @@ impl Congestion {
             .cut
             .is_none_or(|at| now.saturating_duration_since(at) >= interval.max(LEAST_CUT_INTERVAL));
         if many && due {
-            let least = stretched(key_frame).max(self.delivered * 2);
-            self.slow_down((self.rate / 2).max(least));
+            self.slow_down_for_loss(load);
             self.lost = 0;
             self.sent_before = sent;
             self.cut = Some(now);
@@ -253,8 +260,13 @@ impl Congestion {
 }
 
 /// The pace at which a key frame takes [`KEY_FRAME_MS`].
-fn stretched(key_frame: usize) -> u64 {
-    (key_frame as u64 * 8_000 / KEY_FRAME_MS).max(LEAST_RATE)
+fn stretched(load: Load) -> u64 {
+    (load.key_frame as u64 * 8_000 / KEY_FRAME_MS).max(LEAST_RATE)
+}
+
+/// The least pace at which nobody falls behind because of it, even if a third of the packets is sent again.
+fn followed(load: Load) -> u64 {
+    stretched(load).max(load.bitrate + load.bitrate / 2)
 }
 
 /// When packets were sent, to within [`Sendings::STEP`], for the last two seconds.

@@ -379,7 +379,7 @@ impl Media {
         self.leg_before = Some(Box::new(std::mem::replace(&mut self.leg, leg)));
         self.phase = Phase::Live;
         self.pictures.key_frame(now);
-        self.congestion.renewed(to.key_len(), to.bitrate(), now);
+        self.congestion.renewed(to.load(), now);
         self.pacer.set_rate(self.congestion.rate(), now);
         true
     }

@@ -19,6 +19,15 @@ const HISTORY_TICKS: u64 = HISTORY.as_secs() * CLOCK_RATE;
 /// Upper bound of what a stream keeps. A GOP that outgrows it is kept as its IDR and its newest frames.
 const MAX_BYTES: usize = 8 << 20;
 
+/// What it takes to send a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Bytes of the newest key frame.
+    pub key_frame: usize,
+    /// Bits a second, over what is kept; 0 where that is no more than a frame.
+    pub bitrate: u64,
+}
+
 /// A packetised frame. `first` is the number of its first packet.
 pub struct Frame {
     pub first: u64,
@@ -228,18 +237,19 @@ impl Stream {
             .filter(|f| number < f.end())
     }
 
-    /// Bytes of the newest key frame.
-    pub fn key_len(&self) -> usize {
-        self.key_len
-    }
-
     /// Bytes of the current GOP so far.
     pub fn gop_len(&self) -> usize {
         self.gop_len
     }
 
-    /// Bits a second, over what is kept; 0 where that is no more than a frame.
-    pub fn bitrate(&self) -> u64 {
+    pub fn load(&self) -> Load {
+        Load {
+            key_frame: self.key_len,
+            bitrate: self.bitrate(),
+        }
+    }
+
+    fn bitrate(&self) -> u64 {
         let (Some(oldest), Some(newest)) = (self.frames.front(), self.frames.back()) else {
             return 0;
         };

@@ -6,6 +6,10 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 const ROUND_TRIP: Duration = Duration::from_millis(60);
+const LOAD: Load = Load {
+    key_frame: 60_000,
+    bitrate: 2_000_000,
+};
 
 struct Path {
     congestion: Congestion,
@@ -28,7 +32,7 @@ impl Path {
             delivered: (2e6 * (1.0 - lost)) as u64,
             lag: ROUND_TRIP + Duration::from_millis(queued_ms),
             round_trip: Some(ROUND_TRIP + Duration::from_millis(queued_ms)),
-            key_frame: 60_000,
+            load: LOAD,
             paced: true,
         };
         self.congestion.report(&report, 0, self.now);
@@ -83,6 +87,31 @@ fn a_growing_queue_and_heavy_loss_leave_key_frames_and_a_pace_below_what_arrived
 }
 
 #[test]
+fn seconds_of_heavy_loss_leave_a_pace_that_keeps_up_with_the_stream() {
+    let mut path = Path::new();
+    for second in 0..600 {
+        let lost = [0.3, 0.2, 0.0, 0.4, 0.15][second % 5];
+        assert_eq!(path.report(lost, 0), Share::Everything);
+        path.congestion.nacked(20, 40, LOAD, path.now);
+        let rate = path.congestion.rate();
+        assert!(rate >= LOAD.bitrate / 2 * 3, "{rate} in second {second}");
+    }
+}
+
+#[test]
+fn more_is_tried_at_a_pace_that_keeps_up() {
+    let mut path = Path::new();
+    path.report(0.0, 0);
+    path.until(Share::KeyFrames, 0.8, 0);
+    for _ in 0..5 {
+        path.report(0.8, 0);
+    }
+    assert!(path.congestion.rate() < LOAD.bitrate);
+    path.until(Share::Everything, 0.0, 0);
+    assert!(path.congestion.rate() >= LOAD.bitrate / 2 * 3);
+}
+
+#[test]
 fn a_queue_that_is_gone_with_the_next_report_takes_nothing_away() {
     let mut path = Path::new();
     for _ in 0..50 {
@@ -125,14 +154,14 @@ fn nacks_halve_the_pace_of_a_burst_once_a_round_trip() {
     path.report(0.0, 0);
     let before = path.congestion.rate();
     for _ in 0..10 {
-        path.congestion.nacked(20, 40, 60_000, path.now);
+        path.congestion.nacked(20, 40, LOAD, path.now);
     }
     assert_eq!(path.congestion.rate(), before / 2);
     path.now += ROUND_TRIP * 2;
-    path.congestion.nacked(20, 80, 60_000, path.now);
+    path.congestion.nacked(20, 80, LOAD, path.now);
     assert_eq!(path.congestion.rate(), before / 4);
     path.now += ROUND_TRIP * 2;
-    path.congestion.nacked(20, 400, 60_000, path.now);
+    path.congestion.nacked(20, 400, LOAD, path.now);
     assert_eq!(path.congestion.rate(), before / 4, "few of many");
 }
 
@@ -144,14 +173,14 @@ fn a_nack_behind_a_report_is_about_what_was_sent_before_it() {
         delivered: 2_000_000,
         lag: ROUND_TRIP,
         round_trip: Some(ROUND_TRIP),
-        key_frame: 60_000,
+        load: LOAD,
         paced: false,
     };
     congestion.report(&report, 200, now);
     congestion.report(&report, 400, now + SECOND);
-    congestion.nacked(20, 400, 60_000, now + SECOND);
+    congestion.nacked(20, 400, LOAD, now + SECOND);
     assert_eq!(congestion.rate(), START_RATE, "20 of 200");
-    congestion.nacked(40, 400, 60_000, now + SECOND);
+    congestion.nacked(40, 400, LOAD, now + SECOND);
     assert_eq!(congestion.rate(), START_RATE / 2, "60 of 200");
 }
 
@@ -176,14 +205,15 @@ fn an_estimate_slows_the_pace_where_there_is_a_queue_and_it_is_below_what_arrive
 proptest! {
     #[test]
     fn the_pace_keeps_its_bounds(
-        steps in prop::collection::vec((0.0f64..1.0, 0u64..60_000, any::<u64>(), 0usize..2_000_000, 0u64..5_000), 1..80),
+        steps in prop::collection::vec((0.0f64..1.0, 0u64..60_000, any::<u64>(), 0usize..2_000_000, 0u64..100_000_000, 0u64..5_000), 1..80),
     ) {
         let (mut congestion, mut now) = (Congestion::default(), Instant::now());
-        for (lost, lag, delivered, key_frame, ms) in steps {
+        for (lost, lag, delivered, key_frame, bitrate, ms) in steps {
             let lag = Duration::from_millis(lag);
             let delivered = delivered >> 16;
-            congestion.report(&Report { lost, delivered, lag, round_trip: Some(lag), key_frame, paced: delivered % 2 == 0 }, 0, now);
-            congestion.nacked(delivered % 50, 10, key_frame, now);
+            let load = Load { key_frame, bitrate };
+            congestion.report(&Report { lost, delivered, lag, round_trip: Some(lag), load, paced: delivered % 2 == 0 }, 0, now);
+            congestion.nacked(delivered % 50, 10, load, now);
             congestion.estimated(delivered);
             prop_assert!((LEAST_RATE..=MOST_RATE).contains(&congestion.rate()));
             now += Duration::from_millis(ms);

@@ -132,7 +132,7 @@ impl Media {
         }
         if new > 0 {
             let sent = self.counters.packets_sent;
-            self.congestion.nacked(new, sent, stream.key_len(), now);
+            self.congestion.nacked(new, sent, stream.load(), now);
             self.pacer.set_rate(self.congestion.rate(), now);
         }
     }
@@ -244,7 +244,7 @@ impl Media {
             delivered: (arrived * size as f64 * 8.0 / since.as_secs_f64()) as u64,
             lag,
             round_trip: self.counters.round_trip,
-            key_frame: stream.key_len(),
+            load: stream.load(),
             paced: self.behind() || (self.heard.at..now).contains(&key_arrived),
         };
         self.congestion.report(&report, packets, now);
