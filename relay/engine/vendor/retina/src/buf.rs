@@ -11,6 +11,10 @@ use std::sync::{Arc, Mutex};
 /// Bytes that are read at once, into memory that the buffers of a thread share.
 const SHARED_CAPACITY: usize = 64 * 1024;
 
+/// More than this stays where it is: a peer that sends a large message in
+/// small pieces would have all of it copied at each.
+const PARKED_CAPACITY: usize = 4 * 1024;
+
 thread_local! {
     /// Memory of [`SHARED_CAPACITY`] for the next buffer that is read into.
     static SHARED: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
@@ -251,9 +255,10 @@ impl RingBuf {
         }
     }
 
-    /// Leaves the shared memory to others, and keeps what the data takes.
+    /// Leaves the shared memory to others, and keeps what the data takes, unless
+    /// that is more than [`PARKED_CAPACITY`].
     fn park(&mut self) {
-        if self.buf.len() >= SHARED_CAPACITY {
+        if self.buf.len() >= SHARED_CAPACITY && self.len() <= PARKED_CAPACITY {
             let kept = match self.len() {
                 0 => 0,
                 len => len.next_power_of_two(),
@@ -606,6 +611,19 @@ mod tests {
         }
         assert_eq!(bytes(buf.unparsed_split()), [2; 9]);
         assert_eq!(SHARED.take().map(|shared| shared.len()), Some(SHARED_CAPACITY));
+    }
+
+    #[test]
+    fn buffers_with_much_that_is_not_parsed_are_not_copied() {
+        let mut buf = MarkBuf::new(0);
+        buf.unpark();
+        buf.extend(&[7; PARKED_CAPACITY + 1]);
+        buf.park();
+        assert_eq!(buf.capacity(), SHARED_CAPACITY);
+        buf.advance_unparsed(1);
+        buf.park();
+        assert_eq!(buf.capacity(), PARKED_CAPACITY);
+        assert_eq!(bytes(buf.unparsed_split()), [7; PARKED_CAPACITY]);
     }
 
     #[test]
