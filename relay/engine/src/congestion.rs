@@ -145,20 +145,23 @@ impl Congestion {
 
     fn congested(&mut self, report: &Report, now: Instant) {
         self.free_since = None;
+        let since = *self.congested_since.get_or_insert(now);
+        let lasting = now.saturating_duration_since(since) >= PATIENCE;
         let carried = report.delivered / 10 * 9;
         match self.share() {
             // What arrives of a stream through a queue is what the path carries, unless it is broken.
             Share::Everything if self.queueing && carried > 0 => self.slow_down(carried),
             Share::Everything if self.queueing => {}
             // One bad second must not leave a pace at which he is late, and so is sent less, ever after.
-            Share::Everything => self.slow_down_for_loss(report.load),
+            Share::Everything if !lasting => {
+                self.slow_down((self.rate / 2).max(followed(report.load)))
+            }
             // What arrives of key frames is less, and what arrives after an outage too.
-            Share::KeyFrames => self.slow_down(carried.max(self.rate / 2)),
+            _ => self.slow_down(carried.max(self.rate / 2)),
         }
         // A pace below the camera's rate must not last longer than the queue that it drains.
         self.slow_from = self.slow_from.max(report.delivered * 4);
-        let since = *self.congested_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= PATIENCE {
+        if lasting {
             self.send_less(now);
         }
     }
@@ -168,11 +171,9 @@ impl Congestion {
         self.slow_from = self.rate;
     }
 
+    /// For loss that may be chance.
     fn slow_down_for_loss(&mut self, load: Load) {
-        let least = match self.share() {
-            Share::Everything => followed(load),
-            Share::KeyFrames => stretched(load),
-        };
+        let least = stretched(load).max(self.delivered * 2);
         self.slow_down((self.rate / 2).max(least));
     }
 
@@ -223,8 +224,6 @@ impl Congestion {
         let since = *self.free_since.get_or_insert(now);
         if self.step > 0 && now.saturating_duration_since(since) >= self.hold {
             self.step -= 1;
-            // A pace found with key frames alone would make him late at once.
-            self.rate = self.rate.max(followed(report.load)).min(MOST_RATE);
             self.raised = Some(now);
             self.free_since = None;
         }

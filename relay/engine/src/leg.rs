@@ -9,6 +9,9 @@ use crate::numbering::{Numbering, Sent, Stamp};
 use crate::rtp::Content;
 use crate::stream::{CLOCK_RATE, Frame, Start, Stream};
 
+/// Pictures are held back for longer than they are by no less than this, for each turn is kept.
+const LEAST_RISE_MS: u16 = 50;
+
 pub struct Leg {
     /// The stream's id, as the hub has it.
     pub stream: u64,
@@ -37,9 +40,11 @@ impl Leg {
         self.live_from = self.live_from.min(packet);
     }
 
-    /// From the stream's next packet on the viewer holds pictures back, soon for so long, if he does not do so already.
+    /// From the stream's next packet on the viewer holds pictures back, soon for so long, if he does not do so already,
+    /// or for almost so long.
     pub fn hold(&mut self, stream: &Stream, milliseconds: u16) {
-        if self.holding.target() == 0 {
+        let target = self.holding.target();
+        if target == 0 || target + LEAST_RISE_MS <= milliseconds {
             self.turn(stream, milliseconds);
         }
     }

@@ -25,6 +25,11 @@ const CALM: Duration = Duration::from_secs(60);
 /// Round trips that it takes where a retransmission is lost too, and what a receiver takes to ask, in milliseconds.
 const REPAIR_ROUND_TRIPS: u32 = 3;
 const REPAIR_MS: u32 = 70;
+/// Loss at which, every ten seconds of a common stream, a second retransmission is lost too; and how long a receiver that
+/// measures no round trip waits before it asks for a third (`kDefaultRtt` of libwebrtc's nack_requester.cc), in
+/// milliseconds.
+const VERY_LOSSY: f64 = 0.05;
+const RETRY_MS: u32 = 100;
 /// Longer ones are better served by the next key frame.
 const MOST_HELD_MS: u32 = 400;
 /// Fewer packets say nothing about loss.
@@ -182,10 +187,13 @@ impl Media {
     /// Has pictures held back where packets are lost, and no longer than they are, by what a report says and by what was
     /// asked for since the one before: without RTX what comes again counts as not lost.
     fn hold_for_repair(&mut self, lost: f64, stream: &Stream, now: Instant) {
-        let sent = (self.counters.packets_sent - self.heard.packets).max(1);
+        let sent = self.counters.packets_sent - self.heard.packets;
         let resent = self.counters.packets_resent - self.heard.resent;
-        let lossy = lost >= LOSSY || (sent >= FEW && resent as f64 >= sent as f64 * LOSSY);
-        if !lossy {
+        let lost = match sent {
+            FEW.. => lost.max(resent as f64 / sent as f64),
+            _ => lost,
+        };
+        if lost < LOSSY {
             let calm = |at| now.saturating_duration_since(at) >= CALM;
             if self.heard.lossy.is_some_and(calm) {
                 self.leg.release(stream);
@@ -196,7 +204,8 @@ impl Media {
         if before.is_some_and(|at| now.saturating_duration_since(at) < LOSSY_WITHIN) {
             let round_trip = self.counters.round_trip.unwrap_or(USUAL_ROUND_TRIP);
             let repair = round_trip.as_millis() as u32 * REPAIR_ROUND_TRIPS + REPAIR_MS;
-            let milliseconds = repair.min(MOST_HELD_MS) as u16;
+            let again = if lost < VERY_LOSSY { 0 } else { RETRY_MS };
+            let milliseconds = (repair + again).min(MOST_HELD_MS) as u16;
             self.leg.hold(stream, milliseconds);
         }
     }

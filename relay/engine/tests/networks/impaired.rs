@@ -84,15 +84,17 @@ fn bursts_of_twenty_lost_packets_are_repaired() {
         world.run(seconds(1));
         world.join(
             Link {
-                bursts: (0.002, 20),
+                bursts: (0.0026, 20),
                 ..Link::of_30_ms()
             },
             rtx,
         );
         let joined = world.now;
-        world.run(seconds(60));
+        // Some seconds lose more than a quarter.
+        world.run(seconds(300));
         let seen = world.seen(0, joined + seconds(1));
         assert!(seen.frozen < 0.01, "{rtx}: {}", seen.frozen);
+        assert_eq!(world.stats(0).share, Some(Share::Everything));
     }
 }
 
@@ -368,6 +370,26 @@ fn who_loses_packets_holds_pictures_back_until_they_can_come_again() {
     let again = playout(&world, 1);
     assert!((230..=270).contains(&again.last().unwrap().0));
     assert_eq!(steps(&again), (-10, 10));
+}
+
+#[test]
+fn who_loses_more_holds_them_back_for_one_more_retransmission() {
+    let mut world = World::new(Camera::usual());
+    world.run(seconds(1));
+    let losing = |loss| Link {
+        loss,
+        ..Link::of_30_ms()
+    };
+    world.join(losing(0.02), true);
+    world.run(seconds(20));
+    let little = playout(&world, 0).last().unwrap().0;
+    world.relink(0, losing(0.1));
+    world.run(seconds(20));
+    let all = playout(&world, 0);
+    let newest = all[all.len() - 100..].iter().map(|(least, _)| *least).max();
+    let rise = newest.unwrap() - little;
+    assert!((80..=120).contains(&rise), "{little} and {rise}");
+    assert_eq!(all.iter().map(|(_, most)| *most).max(), Some(400));
 }
 
 /// By how much the least changes from one packet to the next, at the least and at the most.
