@@ -71,7 +71,8 @@ async def _measure(ready: Rig, count: int, seconds: float) -> list[Figure]:
             await asyncio.sleep(_SETTLE_S)
             per_viewer = (ready.process.rss() - before) / count
             frames = _steady(sizes.frames, ready.cameras)
-            each, floor_each = await _by_turns(http, ready, audience, frames, seconds)
+            turns = max(_TURNS_AT_LEAST, round(seconds / ready.cameras.gop_s))
+            each, floor_each = await _by_turns(http, ready, audience, frames, turns)
             dropped = await metric(http, ready, _DROPPED)
         finally:
             await asyncio.gather(*(viewer.leave(http) for viewer in audience))
@@ -79,7 +80,7 @@ async def _measure(ready: Rig, count: int, seconds: float) -> list[Figure]:
         "viewers": count,
         "mbit_s": ready.cameras.bit_rate / 1e6,
         "fps": ready.cameras.fps,
-        "seconds": seconds,
+        "seconds": turns * ready.cameras.gop_s,
     }
     return [
         Figure("fanout.cpu_us_per_packet", each * 1e6, "µs", conditions, floor_each * 1e6),
@@ -94,15 +95,14 @@ async def _by_turns(
     ready: Rig,
     audience: Sequence[LightViewer],
     frames: list[list[int]],
-    seconds: float,
+    turns: int,
 ) -> tuple[float, float]:
-    """CPU seconds of a packet, the relay's and the floor's: of each the median of its turns, which are a GOP long and
-    take about `seconds` in all. A shared machine is now faster and now slower, for both alike, and sometimes stops for
-    a while, which is neither's."""
+    """CPU seconds of a packet, the relay's and the floor's: of each the median of its turns, which are a GOP long. A
+    shared machine is now faster and now slower, for both alike, and sometimes stops for a while, which is neither's."""
     targets = [viewer.address for viewer in audience]
     turn = ready.cameras.gop_s
     each, floor_each = [], []
-    for _ in range(max(_TURNS_AT_LEAST, round(seconds / turn))):
+    for _ in range(turns):
         sent, cpu = await metric(http, ready, SENT), ready.process.cpu()
         await asyncio.sleep(turn)
         # Before it is asked for its metrics, which is no part of the fan-out.
