@@ -105,7 +105,7 @@ async def _by_turns(
     shared machine is now faster and now slower, for both alike, and sometimes stops for a while, which is neither's."""
     targets = [viewer.address for viewer in audience]
     turn = ready.cameras.gop_s
-    # The metrics are up to a second old, and each GOP is the same.
+    # Metrics are up to a second old: by them turns are off by half. One GOP is about as long as another.
     pace = len(audience) * sum(map(len, frames)) / turn
     each, floor_each = [], []
     began, sent = time.monotonic(), await metric(http, ready, SENT)
