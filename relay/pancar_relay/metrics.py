@@ -45,7 +45,8 @@ class Metrics:
 
     async def render(self) -> bytes:
         """The text exposition."""
-        stats = await self._stats.take()
+        # Counters of an earlier moment would show a scraper a rate that is none: his clock is the scrape's.
+        stats = await self._stats.take(max_age=0.0)
         scrape = Scrape(
             views=self._cameras.views(),
             faults=dict(self._cameras.faults),

@@ -58,7 +58,7 @@ async def ends(relay: Relay) -> list[dict[str, Any]]:
 
 
 async def counted(http: aiohttp.ClientSession, relay: Relay, *patterns: str) -> None:
-    """Waits until the metrics, which are up to a second old, have each."""
+    """Waits until the metrics have each: what a datagram tells counts once it has come."""
 
     async def told() -> bool:
         async with http.get(f"{relay.url}/metrics", headers=relay.bearer(scope="metrics")) as response:
