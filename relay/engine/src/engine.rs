@@ -16,7 +16,8 @@ use retina::client::SessionGroup;
 use ring::rand::{SecureRandom, SystemRandom};
 use socket2::Socket;
 use tokio::io::Interest;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, LocalSet};
 use tokio::time::sleep_until;
@@ -27,7 +28,7 @@ use crate::hub::{Hub, Keys, Start, StreamStats, ViewerStats};
 use crate::ice::{Credentials, Ice};
 use crate::media::Negotiated;
 use crate::rtsp;
-use crate::socket::{self, Inbox, Outbox};
+use crate::socket::{self, Inbox, More, Outbox};
 
 mod accept;
 
@@ -293,7 +294,9 @@ async fn run(
             me: Weak::clone(me),
         })
     });
-    let socket = UdpSocket::from_std(socket.into())?;
+    // Nobody waits until it is writable: to be told of that as well would be a wake-up for each batch that is sent.
+    // SAFETY: the socket keeps its descriptor for as long as it lives, and lives inside.
+    let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
     let listener = TcpListener::from_std(listener.into())?;
     let accepting = tokio::task::spawn_local(accept::accept(listener, Rc::downgrade(&shell)));
     let mut inbox = Inbox::default();
@@ -303,21 +306,20 @@ async fn run(
         if alarm.deadline() != deadline {
             alarm.as_mut().reset(deadline);
         }
-        let mut readable = false;
+        let mut readable = None;
         tokio::select! {
             biased;
             command = commands.recv() => match command {
                 None | Some(Command::Close) => break,
                 Some(command) => shell.borrow_mut().command(command),
             },
-            ready = socket.readable() => {
-                ready?;
-                readable = true;
-            },
+            ready = socket.readable() => readable = Some(ready?),
             () = &mut alarm => {}
         }
         let mut shell = shell.borrow_mut();
-        if readable && shell.receive(&socket, &mut inbox, &mut commands)? == Open::No {
+        if let Some(ready) = readable
+            && shell.receive(ready, &mut inbox, &mut commands)? == Open::No
+        {
             break;
         }
         shell.turn(Instant::now());
@@ -450,11 +452,11 @@ impl Shell {
     /// answer to its offer, and is lost where it overtakes the command that admits the viewer.
     fn receive(
         &mut self,
-        socket: &UdpSocket,
+        mut socket: AsyncFdReadyGuard<'_, Socket>,
         inbox: &mut Inbox,
         commands: &mut mpsc::UnboundedReceiver<Command>,
     ) -> io::Result<Open> {
-        let fd = socket.as_raw_fd();
+        let fd = socket.get_inner().as_raw_fd();
         for _ in 0..RECEIVE_TURNS {
             while let Ok(command) = commands.try_recv() {
                 match command {
@@ -464,14 +466,15 @@ impl Shell {
             }
             let now = Instant::now();
             let (hub, out) = (&mut self.hub, &mut self.out);
-            let take = || {
-                inbox.receive(fd, |from, datagram| {
-                    hub.datagram(from.into(), datagram, now, out);
-                })
-            };
-            match socket.try_io(Interest::READABLE, take) {
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+            let taken = inbox.receive(fd, |from, datagram| {
+                hub.datagram(from.into(), datagram, now, out);
+            });
+            match taken {
+                Ok(More::Perhaps) => {}
+                Ok(More::No) => {
+                    socket.clear_ready();
+                    break;
+                }
                 // A peer's ICMP error, or a signal: nothing of it concerns the socket.
                 Err(e) if matches!(e.raw_os_error(), Some(libc::ECONNREFUSED | libc::EINTR)) => {}
                 Err(e) => return Err(e),

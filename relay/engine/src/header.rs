@@ -77,9 +77,13 @@ impl Header {
         usize::from(self.len)
     }
 
-    /// Writes into `out`, which has exactly [`Self::byte_len`].
+    /// Writes into the first [`Self::byte_len`] of `out`; what follows them may be overwritten.
     pub fn write(&self, fields: Fields, out: &mut [u8]) {
-        out.copy_from_slice(&self.blank[..self.byte_len()]);
+        match out.first_chunk_mut() {
+            // Of a length that the compiler knows: no call for a few bytes.
+            Some(all) => *all = self.blank,
+            None => out[..self.byte_len()].copy_from_slice(&self.blank[..self.byte_len()]),
+        }
         out[1] |= u8::from(fields.marker) << 7;
         out[2..4].copy_from_slice(&fields.seq.to_be_bytes());
         out[4..8].copy_from_slice(&fields.timestamp.to_be_bytes());

@@ -62,8 +62,8 @@ impl Rtp {
 
     /// Writes and seals a packet into `out`, which has exactly its sealed size; `seq` with its rollover counter.
     pub fn write(&self, content: &Content<'_>, seq: u64, out: &mut [u8]) {
-        let (header, body) = out.split_at_mut(self.header.byte_len());
-        self.header.write(self.fields(content, seq), header);
+        self.header.write(self.fields(content, seq), out);
+        let body = &mut out[self.header.byte_len()..];
         body[..content.payload.len()].copy_from_slice(content.payload);
         self.seal(seq, out);
     }
@@ -78,9 +78,8 @@ impl Rtp {
             self.write(content, seq, out);
             return;
         };
+        self.header.write(self.fields(content, self.rtx_seq), out);
         let (header, body) = out.split_at_mut(self.header.byte_len());
-        self.header
-            .write(self.fields(content, self.rtx_seq), header);
         Header::readdress(rtx.payload_type, rtx.ssrc, header);
         let (osn, body) = body.split_at_mut(OSN);
         osn.copy_from_slice(&(seq as u16).to_be_bytes());

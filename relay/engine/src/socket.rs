@@ -71,6 +71,13 @@ fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<(Sock
     }
 }
 
+/// Whether datagrams still wait in the socket.
+#[derive(PartialEq, Eq, Debug)]
+pub enum More {
+    Perhaps,
+    No,
+}
+
 /// Buffers for receiving.
 pub struct Inbox {
     data: Box<[[u8; RECEIVE_SIZE]]>,
@@ -89,13 +96,12 @@ impl Default for Inbox {
 }
 
 impl Inbox {
-    /// Receives what is there, at most a batch, and hands each datagram to `take`. Returns how many; `WouldBlock`
-    /// when there is nothing.
+    /// Receives what is there, at most a batch, and hands each datagram to `take`.
     pub fn receive(
         &mut self,
         fd: RawFd,
         mut take: impl FnMut(SocketAddr, &mut [u8]),
-    ) -> io::Result<usize> {
+    ) -> io::Result<More> {
         // SAFETY: iovec, mmsghdr are plain data; zero is a valid value of each.
         let mut vectors: [libc::iovec; RECEIVE_BATCH] = unsafe { zeroed() };
         let mut headers: [libc::mmsghdr; RECEIVE_BATCH] = unsafe { zeroed() };
@@ -121,7 +127,11 @@ impl Inbox {
             )
         };
         if count < 0 {
-            return Err(io::Error::last_os_error());
+            let error = io::Error::last_os_error();
+            return match error.kind() {
+                io::ErrorKind::WouldBlock => Ok(More::No),
+                _ => Err(error),
+            };
         }
         let count = count as usize;
         for (i, header) in headers[..count].iter().enumerate() {
@@ -137,7 +147,10 @@ impl Inbox {
                 take(canonical(from), &mut self.data[i][..len.min(RECEIVE_SIZE)]);
             }
         }
-        Ok(count)
+        Ok(match count < RECEIVE_BATCH {
+            true => More::No,
+            false => More::Perhaps,
+        })
     }
 }
 
@@ -146,11 +159,63 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
+/// An address as the kernel takes it, in no more bytes than it needs.
+enum Name {
+    V4(libc::sockaddr_in),
+    V6(libc::sockaddr_in6),
+}
+
+impl Name {
+    fn new(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(v4) => Self::V4(libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr {
+                    s_addr: u32::from_ne_bytes(v4.ip().octets()),
+                },
+                sin_zero: [0; 8],
+            }),
+            SocketAddr::V6(v6) => Self::V6(libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr {
+                    s6_addr: v6.ip().octets(),
+                },
+                sin6_scope_id: v6.scope_id(),
+            }),
+        }
+    }
+
+    fn raw(&self) -> (*const libc::c_void, usize) {
+        match self {
+            Self::V4(v4) => ((&raw const *v4).cast(), size_of_val(v4)),
+            Self::V6(v6) => ((&raw const *v6).cast(), size_of_val(v6)),
+        }
+    }
+}
+
 struct Message {
-    to: SockAddr,
+    to: Name,
     start: usize,
     len: usize,
     segment: usize,
+}
+
+impl Message {
+    fn datagram<'a>(&'a self, buffer: &'a [u8]) -> Datagram<'a> {
+        Datagram {
+            to: &self.to,
+            data: &buffer[self.start..self.start + self.len],
+            segment: self.segment,
+        }
+    }
+
+    /// How many datagrams it is.
+    fn segments(&self) -> u64 {
+        self.len.div_ceil(self.segment) as u64
+    }
 }
 
 /// Messages gathered in one buffer, sent together.
@@ -204,15 +269,8 @@ impl Outbox {
     /// Sends up to `count` messages from `first` on; returns how many are done with, sent or dropped.
     fn send(&mut self, first: usize, count: usize) -> usize {
         let messages = &self.messages[first..self.messages.len().min(first + count)];
-        let datagrams: Vec<Datagram<'_>> = messages
-            .iter()
-            .map(|m| Datagram {
-                to: &m.to,
-                data: &self.buffer[m.start..m.start + m.len],
-                segment: m.segment,
-            })
-            .collect();
-        match send_batch(self.fd, &datagrams) {
+        let datagrams = messages.iter().map(|m| m.datagram(&self.buffer));
+        match send_batch(self.fd, datagrams) {
             Ok(sent) => sent,
             // The device takes no segmented sends (EIO: no checksum offload; EINVAL: a kernel or path without it).
             Err(e)
@@ -228,10 +286,7 @@ impl Outbox {
                 } else {
                     &messages[..1]
                 };
-                self.dropped += lost
-                    .iter()
-                    .map(|m| m.len.div_ceil(m.segment) as u64)
-                    .sum::<u64>();
+                self.dropped += lost.iter().map(Message::segments).sum::<u64>();
                 lost.len()
             }
         }
@@ -240,21 +295,16 @@ impl Outbox {
     /// Sends one message datagram by datagram.
     fn send_split(&mut self, index: usize) {
         let message = &self.messages[index];
-        let data = &self.buffer[message.start..message.start + message.len];
-        let datagrams: Vec<Datagram<'_>> = data
-            .chunks(message.segment)
-            .map(|data| Datagram {
-                to: &message.to,
-                data,
-                segment: data.len(),
-            })
-            .collect();
-        let mut done = 0;
-        while done < datagrams.len() {
-            match send_batch(self.fd, &datagrams[done..]) {
-                Ok(sent) => done += sent,
+        let whole = message.datagram(&self.buffer);
+        let mut rest = whole.data;
+        while !rest.is_empty() {
+            let datagrams = rest
+                .chunks(message.segment)
+                .map(|data| Datagram { data, ..whole });
+            match send_batch(self.fd, datagrams) {
+                Ok(sent) => rest = &rest[rest.len().min(sent * message.segment)..],
                 Err(_) => {
-                    self.dropped += (datagrams.len() - done) as u64;
+                    self.dropped += rest.len().div_ceil(message.segment) as u64;
                     return;
                 }
             }
@@ -277,7 +327,7 @@ impl Outbox {
         let start = self.used;
         self.used += len;
         self.messages.push(Message {
-            to: to.into(),
+            to: Name::new(to),
             start,
             len,
             segment: segment.max(1),
@@ -286,8 +336,10 @@ impl Outbox {
     }
 }
 
+/// Bytes to one peer, cut into segments where they are more than one.
+#[derive(Clone, Copy)]
 struct Datagram<'a> {
-    to: &'a SockAddr,
+    to: &'a Name,
     data: &'a [u8],
     segment: usize,
 }
@@ -297,13 +349,14 @@ struct Control([u8; CONTROL]);
 
 /// One sendmmsg, at most [`SEND_BATCH`] messages. Returns how many the kernel took, at least one; waits a little where
 /// its buffer is full.
-fn send_batch(fd: RawFd, datagrams: &[Datagram<'_>]) -> io::Result<usize> {
-    let count = datagrams.len().min(SEND_BATCH);
+fn send_batch<'a>(fd: RawFd, datagrams: impl Iterator<Item = Datagram<'a>>) -> io::Result<usize> {
+    let mut count = 0;
     // Written as far as there are datagrams: zeros for all would be as many bytes as a frame.
     let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; SEND_BATCH];
     let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; SEND_BATCH];
     let mut controls = [const { MaybeUninit::<Control>::uninit() }; SEND_BATCH];
-    for (i, datagram) in datagrams[..count].iter().enumerate() {
+    for (i, datagram) in datagrams.take(SEND_BATCH).enumerate() {
+        count = i + 1;
         let vector = vectors[i].write(libc::iovec {
             iov_base: datagram.data.as_ptr().cast_mut().cast(),
             iov_len: datagram.data.len(),
@@ -312,8 +365,9 @@ fn send_batch(fd: RawFd, datagrams: &[Datagram<'_>]) -> io::Result<usize> {
         let header = &mut headers[i].write(unsafe { zeroed() }).msg_hdr;
         header.msg_iov = vector;
         header.msg_iovlen = 1;
-        header.msg_name = datagram.to.as_ptr().cast_mut().cast();
-        header.msg_namelen = datagram.to.len();
+        let (name, len) = datagram.to.raw();
+        header.msg_name = name.cast_mut();
+        header.msg_namelen = len as libc::socklen_t;
         if datagram.data.len() > datagram.segment {
             let control = controls[i].write(Control([0; CONTROL]));
             segment(header, control, datagram.segment as u16);
