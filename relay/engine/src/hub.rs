@@ -21,19 +21,22 @@ use crate::stun;
 use crate::transmit::Transmit;
 use crate::viewer::{Dtls, Viewer};
 
+mod roster;
 mod stats;
 mod switching;
+
+use roster::{Place, Roster};
 
 pub use stats::{Sent, StreamStats, ViewerStats};
 
 /// How often expiry and reports are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
-/// Viewers whose memory is asked for before the first of them is served.
-const AHEAD: usize = 8;
+/// A viewer's memory is asked for while so many others before him are served.
+const AHEAD: usize = 2;
 
 struct Watched {
     stream: Stream,
-    viewers: Vec<u64>,
+    viewers: Vec<Place>,
     /// Viewers of another stream who are to go over to this one.
     arriving: Vec<u64>,
     /// Of viewers that have left.
@@ -58,7 +61,7 @@ pub struct Start {
 
 pub struct Hub {
     streams: HashMap<u64, Watched>,
-    viewers: HashMap<u64, Viewer>,
+    viewers: Roster,
     by_ufrag: HashMap<Box<str>, u64>,
     by_address: HashMap<TransportAddress, u64>,
     /// Viewers for whom something waits.
@@ -77,7 +80,7 @@ impl Hub {
     pub fn new(now: Instant, ntp: u64) -> Self {
         Self {
             streams: HashMap::new(),
-            viewers: HashMap::new(),
+            viewers: Roster::default(),
             by_ufrag: HashMap::new(),
             by_address: HashMap::new(),
             behind: Vec::new(),
@@ -121,11 +124,12 @@ impl Hub {
             return;
         };
         for viewer in &watched.arriving {
-            if let Some(viewer) = self.viewers.get_mut(viewer) {
+            if let Some(viewer) = self.viewers.get_mut(*viewer) {
                 viewer.target = None;
             }
         }
-        for viewer in watched.viewers.clone() {
+        let viewers: Vec<u64> = self.viewers.ids(&watched.viewers).collect();
+        for viewer in viewers {
             self.remove_viewer(viewer, now, out);
             self.events.push(Event::ViewerEnded {
                 viewer,
@@ -160,19 +164,18 @@ impl Hub {
         watched
             .stream
             .push(frame.packets, frame.timestamp, frame.key, now);
-        for some in watched.viewers.chunks(AHEAD) {
-            for viewer in some.iter().filter_map(|id| self.viewers.get(id)) {
+        for (at, place) in watched.viewers.iter().enumerate() {
+            let ahead = watched.viewers.get(at + AHEAD);
+            if let Some(viewer) = ahead.and_then(|place| self.viewers.at(*place)) {
                 viewer.prefetch();
             }
-            for id in some {
-                let Some(viewer) = self.viewers.get_mut(id) else {
-                    continue;
-                };
-                if let Some(wait) = viewer.newest(&watched.stream, now, out) {
-                    self.behind.push(*id);
-                    let due = now + wait;
-                    self.next_catch_up = Some(self.next_catch_up.map_or(due, |at| at.min(due)));
-                }
+            let Some(viewer) = self.viewers.at_mut(*place) else {
+                continue;
+            };
+            if let Some(wait) = viewer.newest(&watched.stream, now, out) {
+                self.behind.push(viewer.id);
+                let due = now + wait;
+                self.next_catch_up = Some(self.next_catch_up.map_or(due, |at| at.min(due)));
             }
         }
         if !watched.arriving.is_empty() {
@@ -196,18 +199,17 @@ impl Hub {
             });
             return;
         };
-        watched.viewers.push(id);
         for ufrag in ice.local_ufrags() {
             self.by_ufrag.insert(ufrag.into(), id);
         }
-        self.viewers
-            .insert(id, Viewer::new(stream, ice, negotiated));
+        let viewer = Viewer::new(id, stream, ice, negotiated);
+        watched.viewers.push(self.viewers.insert(viewer));
         self.next_sweep = self.next_sweep.min(now + SWEEP);
     }
 
     /// The viewer may show himself under new credentials from now on (RFC 8445, 9); media goes on meanwhile.
     pub fn restart_ice<T: Transmit>(&mut self, id: u64, new: &Credentials, out: &mut T) {
-        let Some(viewer) = self.viewers.get_mut(&id) else {
+        let Some(viewer) = self.viewers.get_mut(id) else {
             return;
         };
         let retired = viewer.ice.restart(new);
@@ -231,7 +233,7 @@ impl Hub {
     /// Says goodbye (BYE, close_notify) and forgets the viewer.
     pub fn remove_viewer<T: Transmit>(&mut self, id: u64, now: Instant, out: &mut T) {
         let ntp = self.ntp(now);
-        let Some(mut viewer) = self.viewers.remove(&id) else {
+        let Some((place, mut viewer)) = self.viewers.remove(id) else {
             return;
         };
         for ufrag in viewer.ice.local_ufrags() {
@@ -241,7 +243,7 @@ impl Hub {
             watched.arriving.retain(|v| *v != id);
         }
         if let Some(watched) = self.streams.get_mut(&viewer.stream) {
-            watched.viewers.retain(|v| *v != id);
+            watched.viewers.retain(|at| *at != place);
             watched.sent_before.add(&viewer);
             if let (Some(to), Some(media)) = (viewer.ice.selected(), viewer.media.as_mut()) {
                 if let Some(packet) = media.bye(&watched.stream, ntp, now) {
@@ -270,7 +272,7 @@ impl Hub {
         let Some(id) = self.by_address.remove(&from) else {
             return;
         };
-        let viewer = self.viewers.get_mut(&id);
+        let viewer = self.viewers.get_mut(id);
         if viewer.is_some_and(|viewer| viewer.disconnected(from, now)) {
             self.behind.push(id);
             self.next_catch_up.get_or_insert(now + pacer::TICK);
@@ -279,7 +281,7 @@ impl Hub {
 
     /// Sends a handshake datagram to where the viewer's last one came from.
     pub fn send_dtls<T: Transmit>(&mut self, id: u64, datagram: &[u8], out: &mut T) {
-        let to = self.viewers.get(&id).and_then(Viewer::dtls_address);
+        let to = self.viewers.get(id).and_then(Viewer::dtls_address);
         if let Some(to) = to.filter(|_| !datagram.is_empty()) {
             out.datagram(to, datagram);
         }
@@ -293,7 +295,7 @@ impl Hub {
         now: Instant,
         out: &mut T,
     ) -> Result<(), srtp::KeyError> {
-        let Some(viewer) = self.viewers.get_mut(&id) else {
+        let Some(viewer) = self.viewers.get_mut(id) else {
             return Ok(());
         };
         let Some(watched) = self.streams.get(&viewer.stream) else {
@@ -325,7 +327,7 @@ impl Hub {
         let (viewers, streams) = (&mut self.viewers, &self.streams);
         let mut next = None;
         self.behind.retain(|id| {
-            let Some(viewer) = viewers.get_mut(id) else {
+            let Some(viewer) = viewers.get_mut(*id) else {
                 return false;
             };
             let Some(watched) = streams.get(&viewer.stream) else {
@@ -358,9 +360,9 @@ impl Hub {
         self.next_sweep = now + SWEEP;
         let ntp = self.ntp(now);
         let mut expired = Vec::new();
-        for (id, viewer) in &mut self.viewers {
+        for viewer in self.viewers.iter_mut() {
             if viewer.ice.expires() <= now {
-                expired.push(*id);
+                expired.push(viewer.id);
                 continue;
             }
             let (Some(media), Some(to)) = (viewer.media.as_mut(), viewer.ice.selected()) else {
@@ -370,7 +372,7 @@ impl Hub {
             if strained != viewer.strained {
                 viewer.strained = strained;
                 self.events.push(Event::Strained {
-                    viewer: *id,
+                    viewer: viewer.id,
                     strained,
                 });
             }
@@ -423,7 +425,7 @@ impl Hub {
             .ok()
             .filter(|m| m.class == stun::Class::Request)?;
         let id = *self.by_ufrag.get(request.ufrags()?.0)?;
-        let viewer = self.viewers.get_mut(&id)?;
+        let viewer = self.viewers.get_mut(id)?;
         let of = viewer.ice.authenticates(&request)?;
         let mut retired = Retired::default();
         self.scratch.clear();
@@ -467,7 +469,7 @@ impl Hub {
         out: &mut T,
     ) -> Option<()> {
         let id = *self.by_address.get(&from)?;
-        match self.viewers.get_mut(&id)?.dtls(from, datagram, now) {
+        match self.viewers.get_mut(id)?.dtls(from, datagram, now) {
             Dtls::Handshake => self.events.push(Event::Dtls {
                 viewer: id,
                 datagram: datagram.to_vec(),
@@ -487,7 +489,7 @@ impl Hub {
     ) -> Option<()> {
         let id = *self.by_address.get(&from)?;
         let ntp_middle = (self.ntp(now) >> 16) as u32;
-        let viewer = self.viewers.get_mut(&id)?;
+        let viewer = self.viewers.get_mut(id)?;
         let (media, to) = (viewer.media.as_mut()?, viewer.ice.selected()?);
         let stream = &self.streams.get(&viewer.stream)?.stream;
         self.scratch.clear();

@@ -13,6 +13,7 @@
 use std::time::{Duration, Instant};
 
 use crate::address::TransportAddress;
+use crate::prefetch::prefetch;
 use crate::stun;
 
 /// Without an authenticated STUN request for this long a viewer is gone.
@@ -147,6 +148,11 @@ impl Ice {
 
     pub fn selected(&self) -> Option<TransportAddress> {
         self.selected
+    }
+
+    /// Has what `selected` needs come from memory meanwhile.
+    pub fn prefetch(&self) {
+        prefetch(&self.selected);
     }
 
     pub fn proven(&self) -> impl Iterator<Item = &TransportAddress> {

@@ -8,11 +8,15 @@ const LINE: usize = 64;
 /// Asks for all of `value`. A hint: nothing is read, and on processors without one nothing is done.
 pub fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
-    for offset in (0..size_of::<T>()).step_by(LINE) {
+    {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let line = std::ptr::from_ref(value).cast::<i8>().wrapping_add(offset);
-        // SAFETY: prefetching neither reads nor faults, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
+        let first = std::ptr::from_ref(value).cast::<i8>();
+        let within = first.addr() % LINE;
+        for offset in (0..within + size_of::<T>()).step_by(LINE) {
+            let line = first.wrapping_sub(within).wrapping_add(offset);
+            // SAFETY: prefetching neither reads nor faults, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;

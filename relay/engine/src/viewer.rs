@@ -27,6 +27,7 @@ struct Leftovers {
 }
 
 pub struct Viewer {
+    pub id: u64,
     pub stream: u64,
     /// The stream that he is to go over to.
     pub target: Option<u64>,
@@ -35,7 +36,7 @@ pub struct Viewer {
     /// Of streams that he watched before this one.
     pub sent_before: Sent,
     pub ice: Ice,
-    pub media: Option<Box<Media>>,
+    pub media: Option<Media>,
     pub negotiated: Option<Negotiated>,
     leftovers: Option<Leftovers>,
     dtls_from: Option<TransportAddress>,
@@ -52,8 +53,9 @@ pub enum Dtls<'a> {
 }
 
 impl Viewer {
-    pub fn new(stream: u64, ice: Ice, negotiated: Negotiated) -> Self {
+    pub fn new(id: u64, stream: u64, ice: Ice, negotiated: Negotiated) -> Self {
         Self {
+            id,
             stream,
             target: None,
             strained: false,
@@ -102,12 +104,10 @@ impl Viewer {
         }
     }
 
-    /// Has what `newest` needs come from memory meanwhile.
+    /// Has what `newest` needs come from memory meanwhile. Touches nothing of it.
     pub fn prefetch(&self) {
-        prefetch(&self.ice);
-        if let Some(media) = &self.media {
-            prefetch(&**media);
-        }
+        self.ice.prefetch();
+        prefetch(&self.media);
     }
 
     /// The newest frame of his stream. Returns how long to wait before he is brought further, if that is news.
@@ -137,7 +137,7 @@ impl Viewer {
     }
 
     pub fn start(&mut self, media: Media, last_flight: Vec<u8>, close_notify: Vec<u8>) {
-        self.media = Some(Box::new(media));
+        self.media = Some(media);
         self.leftovers = Some(Leftovers {
             last_flight: last_flight.into_boxed_slice(),
             close_notify: close_notify.into_boxed_slice(),

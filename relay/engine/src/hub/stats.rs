@@ -73,7 +73,7 @@ impl Hub {
     pub fn stream_stats(&self) -> Vec<StreamStats> {
         let stats = |(id, watched): (&u64, &Watched)| {
             let mut sent = watched.sent_before;
-            let viewers = watched.viewers.iter().filter_map(|v| self.viewers.get(v));
+            let viewers = watched.viewers.iter().filter_map(|at| self.viewers.at(*at));
             viewers.for_each(|viewer| sent.add(viewer));
             StreamStats {
                 stream: *id,
@@ -87,8 +87,8 @@ impl Hub {
     }
 
     pub fn viewer_stats(&self) -> Vec<ViewerStats> {
-        let stats = |(id, viewer): (&u64, &Viewer)| ViewerStats {
-            viewer: *id,
+        let stats = |viewer: &Viewer| ViewerStats {
+            viewer: viewer.id,
             stream: viewer.stream,
             address: viewer.ice.selected(),
             counters: viewer

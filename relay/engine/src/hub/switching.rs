@@ -10,7 +10,7 @@ impl Hub {
     /// The viewer goes over to another stream with the next frame of it that lets him; back to the one that he is on
     /// gives that up. An event tells when it is done.
     pub fn switch(&mut self, id: u64, stream: u64) {
-        let Some(viewer) = self.viewers.get_mut(&id) else {
+        let Some(viewer) = self.viewers.get_mut(id) else {
             return;
         };
         let before = viewer.target.take();
@@ -52,7 +52,7 @@ impl Hub {
             };
             let newest = self
                 .viewers
-                .get_mut(&id)
+                .get_mut(id)
                 .map(|viewer| viewer.newest(&watched.stream, now, out));
             // Who waited before is among those behind already.
             if let Some(Some(wait)) = newest {
@@ -64,7 +64,7 @@ impl Hub {
     }
 
     fn comes(&mut self, id: u64, stream: u64, now: Instant) -> bool {
-        let Some(viewer) = self.viewers.get_mut(&id) else {
+        let Some(viewer) = self.viewers.get_mut(id) else {
             return false;
         };
         let (Some(from), Some(to)) = (self.streams.get(&viewer.stream), self.streams.get(&stream))
@@ -78,18 +78,21 @@ impl Hub {
     }
 
     fn go_over(&mut self, id: u64, stream: u64) {
-        let Some(viewer) = self.viewers.get_mut(&id) else {
+        let Some(place) = self.viewers.place(id) else {
+            return;
+        };
+        let Some(viewer) = self.viewers.at_mut(place) else {
             return;
         };
         if let Some(watched) = self.streams.get_mut(&viewer.stream) {
-            watched.viewers.retain(|viewer| *viewer != id);
+            watched.viewers.retain(|at| *at != place);
             watched.sent_before.add(viewer);
         }
         viewer.sent_before = Sent::to(viewer);
         viewer.stream = stream;
         viewer.target = None;
         if let Some(watched) = self.streams.get_mut(&stream) {
-            watched.viewers.push(id);
+            watched.viewers.push(place);
         }
         self.events.push(Event::Switched { viewer: id, stream });
     }
