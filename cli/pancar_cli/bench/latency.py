@@ -1,7 +1,7 @@
 """`latency`: from the moment that is drawn into a camera's picture to that picture on the screen of a browser.
 
 The camera encodes as it goes, and tells how long that took it, which is taken off: what is left is the way through
-RTSP, relay, WebRTC, the browser's decoder and its compositor. Camera, relay and browser read one machine's clock.
+RTSP, relay and WebRTC, told apart, and the browser's decoder and compositor. All read one machine's clock.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 _SETTLE_S = 3.0
 _LIVE_TIMEOUT_MS = 20_000
 _FLAGS = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync")
-# For each frame that the browser presents: the luma in the middle of each of the timecode's cells, and when it was on
-# the screen by the latest of what the browser says, in milliseconds of the wall clock. Date.now() is cut to whole ones:
-# the greatest difference is the true one.
+# For each frame that the browser presents: the luma in the middle of each of the timecode's cells, when its last packet
+# had come to the browser, and when it was on the screen by the latest of what the browser says; in milliseconds of the
+# wall clock. Date.now() is cut to whole ones: the greatest difference is the true one.
 _WATCH = """
 (video, [seconds, cells]) => new Promise((resolve) => {
   const canvas = document.createElement("canvas");
@@ -45,9 +45,9 @@ _WATCH = """
       const at = 4 * Math.floor((cell + 0.5) / cells * canvas.width);
       return 16 + (0.2126 * data[at] + 0.7152 * data[at + 1] + 0.0722 * data[at + 2]) * 219 / 255;
     });
-    frames.push([luma, shown]);
+    frames.push([luma, metadata.receiveTime, shown]);
     if (performance.now() < ends) video.requestVideoFrameCallback(presented);
-    else resolve(frames.map(([luma, shown]) => [luma, shown + epoch]));
+    else resolve(frames.map(([luma, received, shown]) => [luma, received + epoch, shown + epoch]));
   };
   video.requestVideoFrameCallback(presented);
 })
@@ -61,16 +61,17 @@ async def latency(seconds: float) -> list[Figure]:
         await asyncio.sleep(_SETTLE_S)
         try:
             async with asyncio.timeout(2 * seconds + 10):
-                frames: list[tuple[list[float], float]] = await video.evaluate(_WATCH, [seconds, timecode.CELLS])
+                frames: list[tuple[list[float], float, float]] = await video.evaluate(_WATCH, [seconds, timecode.CELLS])
         except TimeoutError as error:
             raise BenchError("the browser stopped presenting frames") from error
         published = {slot % timecode.SPAN: (slot, at) for slot, at in ready.source.published().items()}
-    glass, encoder = [], []
-    for luma, shown in frames:
+    glass, arrivals, encoder = [], [], []
+    for luma, received, shown in frames:
         moment = timecode.read([round(value) for value in luma])
         if moment in published:
             captured, at = published[moment]
             encoder.append(at * 1000 - captured)
+            arrivals.append(received - at * 1000)
             glass.append(shown - at * 1000)
     if len(glass) < len(frames) / 2:
         raise BenchError(f"of {len(frames)} frames that were shown the clock of only {len(glass)} could be read")
@@ -82,6 +83,8 @@ async def latency(seconds: float) -> list[Figure]:
         "encoder_ms": round(percentile(encoder, 50), 1),
     }
     return [
+        Figure("latency.received_ms_p50", percentile(arrivals, 50), "ms", conditions),
+        Figure("latency.received_ms_p95", percentile(arrivals, 95), "ms", conditions),
         Figure("latency.glass_ms_p50", percentile(glass, 50), "ms", conditions),
         Figure("latency.glass_ms_p95", percentile(glass, 95), "ms", conditions),
     ]
