@@ -31,8 +31,8 @@ pub use stats::{Sent, StreamStats, ViewerStats};
 
 /// How often expiry and reports are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
-/// A viewer's memory is asked for while so many others before him are served.
-const AHEAD: usize = 2;
+/// Viewers whose memory is asked for while as many before them are served.
+const AHEAD: usize = 4;
 
 struct Watched {
     stream: Stream,
@@ -164,18 +164,18 @@ impl Hub {
         watched
             .stream
             .push(frame.packets, frame.timestamp, frame.key, now);
-        for (at, place) in watched.viewers.iter().enumerate() {
-            let ahead = watched.viewers.get(at + AHEAD);
-            if let Some(viewer) = ahead.and_then(|place| self.viewers.at(*place)) {
-                viewer.prefetch();
-            }
-            let Some(viewer) = self.viewers.at_mut(*place) else {
-                continue;
-            };
-            if let Some(wait) = viewer.newest(&watched.stream, now, out) {
-                self.behind.push(viewer.id);
-                let due = now + wait;
-                self.next_catch_up = Some(self.next_catch_up.map_or(due, |at| at.min(due)));
+        let mut next = watched.viewers.chunks(AHEAD).skip(1);
+        for some in watched.viewers.chunks(AHEAD) {
+            self.viewers.prefetch(next.next().unwrap_or_default());
+            for place in some {
+                let Some(viewer) = self.viewers.at_mut(*place) else {
+                    continue;
+                };
+                if let Some(wait) = viewer.newest(&watched.stream, now, out) {
+                    self.behind.push(viewer.id);
+                    let due = now + wait;
+                    self.next_catch_up = Some(self.next_catch_up.map_or(due, |at| at.min(due)));
+                }
             }
         }
         if !watched.arriving.is_empty() {

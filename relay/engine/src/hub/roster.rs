@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use crate::prefetch::prefetch_ends;
 use crate::viewer::Viewer;
 
 /// Where a viewer lies in a [`Roster`], until he is removed.
@@ -58,6 +59,14 @@ impl Roster {
     pub fn ids(&self, places: &[Place]) -> impl Iterator<Item = u64> {
         let viewers = places.iter().filter_map(|place| self.at(*place));
         viewers.map(|viewer| viewer.id)
+    }
+
+    /// Has what the fan-out needs of these viewers come from memory meanwhile.
+    pub fn prefetch(&self, places: &[Place]) {
+        let viewers = || places.iter().filter_map(|place| self.at(*place));
+        // Their pages first, which are then looked up side by side; what lies in them has to wait for that.
+        viewers().for_each(prefetch_ends);
+        viewers().for_each(Viewer::prefetch);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Viewer> {
