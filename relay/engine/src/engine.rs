@@ -18,7 +18,7 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, LocalSet};
 use tokio::time::sleep_until;
 
@@ -270,6 +270,9 @@ enum Open {
 
 struct Shell {
     hub: Hub,
+    /// When the loop looks at the hub again, and how it is told to do so before.
+    due: Instant,
+    earlier: Rc<Notify>,
     out: Paths,
     pulls: Pulls,
     random: SystemRandom,
@@ -284,9 +287,12 @@ async fn run(
     shared: Arc<Shared>,
 ) -> io::Result<()> {
     let out = Paths::new(Outbox::new(&socket)?);
+    let earlier = Rc::new(Notify::new());
     let shell = Rc::new_cyclic(|me| {
         RefCell::new(Shell {
             hub: Hub::new(Instant::now(), ntp_now()),
+            due: Instant::now(),
+            earlier: Rc::clone(&earlier),
             out,
             pulls: Pulls::default(),
             random: SystemRandom::new(),
@@ -302,9 +308,9 @@ async fn run(
     let mut inbox = Inbox::default();
     let mut alarm = pin!(sleep_until(Instant::now().into()));
     loop {
-        let deadline = shell.borrow().hub.deadline().into();
-        if alarm.deadline() != deadline {
-            alarm.as_mut().reset(deadline);
+        let due = shell.borrow_mut().look_again();
+        if alarm.deadline() != due.into() {
+            alarm.as_mut().reset(due.into());
         }
         let mut readable = None;
         tokio::select! {
@@ -314,6 +320,7 @@ async fn run(
                 Some(command) => shell.borrow_mut().command(command),
             },
             ready = socket.readable() => readable = Some(ready?),
+            () = earlier.notified() => {}
             () = &mut alarm => {}
         }
         let mut shell = shell.borrow_mut();
@@ -411,6 +418,21 @@ impl Shell {
         self.shared.beat.store(beat, Ordering::Relaxed);
     }
 
+    /// When the loop has to look at the hub again, as it now knows.
+    fn look_again(&mut self) -> Instant {
+        self.due = self.hub.deadline();
+        self.due
+    }
+
+    /// A turn that is not the loop's, which is told where something is due before it would look.
+    fn turn_between(&mut self, now: Instant) {
+        self.turn(now);
+        if self.hub.deadline() < self.due {
+            self.look_again();
+            self.earlier.notify_one();
+        }
+    }
+
     /// Takes what a pull gives, and sends on at once.
     fn message(&mut self, stream: u64, pull: u64, message: rtsp::Message) {
         if !self.pulls.current(stream, pull) {
@@ -445,7 +467,7 @@ impl Shell {
                 });
             }
         }
-        self.turn(now);
+        self.turn_between(now);
     }
 
     /// Takes the datagrams that wait, up to a bound. Commands go first: a viewer's first STUN request follows the

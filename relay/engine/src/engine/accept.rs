@@ -58,7 +58,7 @@ async fn serve(id: ConnectionId, shell: Weak<RefCell<Shell>>) {
     if let Some(shell) = shell.upgrade() {
         let (mut shell, now) = (shell.borrow_mut(), Instant::now());
         shell.hub.disconnected(from, now);
-        shell.turn(now);
+        shell.turn_between(now);
     }
     if ended.is_ok() {
         say_last_words(&connection).await;
@@ -129,7 +129,7 @@ impl Shell {
         let now = Instant::now();
         let (hub, out) = (&mut self.hub, &mut self.out);
         let taken = deframer.push(bytes, |frame| hub.datagram(from, frame, now, out));
-        self.turn(now);
+        self.turn_between(now);
         taken.map_err(|_| io::ErrorKind::InvalidData.into())
     }
 }
