@@ -1,9 +1,6 @@
 """Pictures larger than what may go out at once: the rest follows as the pace allows, whatever else the relay does."""
 
-import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import aiohttp
@@ -12,6 +9,7 @@ from aiortc.rtcdtlstransport import RTCCertificate
 from pancar_cli.bench.viewer import LightViewer
 from pancar_cli.bench.viewer import Relay as Entrance
 from pancar_proto.v1 import control_pb2 as pb
+from rigs.benchcamera import bench_camera
 from rigs.relay import StartRelay, assignment
 from rigs.waiting import eventually
 
@@ -23,12 +21,8 @@ SEVERAL_BURSTS = 150
 @pytest.fixture
 def unhurried_camera() -> Iterator[str]:
     """Three pictures a second, each of them several bursts: at other moments each than the relay's own regular ones."""
-    command = [sys.executable, "-m", "pancar_cli.bench.camera", "--fps=3", "--gop=1", "--bit-rate=8000000"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    yield f"rtsp://127.0.0.1:{json.loads(process.stdout.readline())['port']}/0"
-    process.kill()
-    process.wait()
+    with bench_camera("--fps=3", "--gop=1", "--bit-rate=8000000") as url:
+        yield url
 
 
 async def test_what_waits_does_not_wait_for_the_next_picture(

@@ -1,11 +1,8 @@
 """One viewer's connection takes nothing for a while: he gets what is live afterwards, and nobody else notices."""
 
 import asyncio
-import json
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +13,7 @@ from aiortc.rtcdtlstransport import RTCCertificate
 from pancar_cli.bench.viewer import LightViewer
 from pancar_cli.bench.viewer import Relay as Entrance
 from pancar_proto.v1 import control_pb2 as pb
+from rigs.benchcamera import bench_camera
 from rigs.bridge import BridgedViewer
 from rigs.relay import Relay, StartRelay, assignment
 from rigs.waiting import eventually
@@ -61,12 +59,8 @@ class Received:
 @pytest.fixture
 def large_camera() -> Iterator[str]:
     """4 Mbit/s at 25 frames a second, a key frame each second."""
-    command = [sys.executable, "-m", "pancar_cli.bench.camera", "--gop=1", "--bit-rate=4000000"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    yield f"rtsp://127.0.0.1:{json.loads(process.stdout.readline())['port']}/0"
-    process.kill()
-    process.wait()
+    with bench_camera("--gop=1", "--bit-rate=4000000") as url:
+        yield url
 
 
 def resident_kib(relay: Relay) -> int:
