@@ -24,8 +24,10 @@ use crate::viewer::{Dtls, Viewer};
 mod roster;
 mod stats;
 mod switching;
+mod waiting;
 
 use roster::{Place, Roster};
+use waiting::Waiting;
 
 pub use stats::{Sent, StreamStats, ViewerStats};
 
@@ -64,9 +66,7 @@ pub struct Hub {
     viewers: Roster,
     by_ufrag: HashMap<Box<str>, u64>,
     by_address: HashMap<TransportAddress, u64>,
-    /// Viewers for whom something waits.
-    behind: Vec<u64>,
-    next_catch_up: Option<Instant>,
+    behind: Waiting,
     next_sweep: Instant,
     /// An instant and the NTP time it stands for.
     epoch: (Instant, u64),
@@ -83,8 +83,7 @@ impl Hub {
             viewers: Roster::default(),
             by_ufrag: HashMap::new(),
             by_address: HashMap::new(),
-            behind: Vec::new(),
-            next_catch_up: None,
+            behind: Waiting::default(),
             next_sweep: now + SWEEP,
             epoch: (now, ntp),
             events: Vec::new(),
@@ -103,8 +102,8 @@ impl Hub {
 
     /// When `timeout` is due at the latest.
     pub fn deadline(&self) -> Instant {
-        self.next_catch_up
-            .map_or(self.next_sweep, |at| at.min(self.next_sweep))
+        let due = self.behind.due();
+        due.map_or(self.next_sweep, |at| at.min(self.next_sweep))
     }
 
     pub fn open_stream(&mut self, id: u64) {
@@ -172,9 +171,7 @@ impl Hub {
                     continue;
                 };
                 if let Some(wait) = viewer.newest(&watched.stream, now, out) {
-                    self.behind.push(viewer.id);
-                    let due = now + wait;
-                    self.next_catch_up = Some(self.next_catch_up.map_or(due, |at| at.min(due)));
+                    self.behind.add(viewer.id, now + wait);
                 }
             }
         }
@@ -274,8 +271,7 @@ impl Hub {
         };
         let viewer = self.viewers.get_mut(id);
         if viewer.is_some_and(|viewer| viewer.disconnected(from, now)) {
-            self.behind.push(id);
-            self.next_catch_up.get_or_insert(now + pacer::TICK);
+            self.behind.add(id, now + pacer::TICK);
         }
     }
 
@@ -317,7 +313,7 @@ impl Hub {
             now,
         );
         viewer.start(media, start.last_flight, start.close_notify);
-        self.behind.push(id);
+        self.behind.add(id, now);
         self.catch_up(now, out);
         Ok(())
     }
@@ -325,33 +321,20 @@ impl Hub {
     /// Brings those that are behind further.
     fn catch_up<T: Transmit>(&mut self, now: Instant, out: &mut T) {
         let (viewers, streams) = (&mut self.viewers, &self.streams);
-        let mut next = None;
-        self.behind.retain(|id| {
-            let Some(viewer) = viewers.get_mut(*id) else {
-                return false;
-            };
-            let Some(watched) = streams.get(&viewer.stream) else {
-                return false;
-            };
-            let Some(media) = viewer.media.as_mut() else {
-                return false;
-            };
+        self.behind.each(|id| {
+            let viewer = viewers.get_mut(id)?;
+            let watched = streams.get(&viewer.stream)?;
+            let media = viewer.media.as_mut()?;
             if let Some(to) = viewer.ice.selected() {
                 media.catch_up(&watched.stream, to, now, out);
             }
-            let behind = media.behind();
-            if behind {
-                let due = now + media.wait();
-                next = Some(next.map_or(due, |at: Instant| at.min(due)));
-            }
-            behind
+            media.behind().then(|| now + media.wait())
         });
-        self.next_catch_up = next;
     }
 
     /// What `deadline` was about: what waits, reports, expiry.
     pub fn timeout<T: Transmit>(&mut self, now: Instant, out: &mut T) {
-        if self.next_catch_up.is_some_and(|at| at <= now) {
+        if self.behind.due().is_some_and(|at| at <= now) {
             self.catch_up(now, out);
         }
         if self.next_sweep > now {

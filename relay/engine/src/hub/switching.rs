@@ -54,11 +54,8 @@ impl Hub {
                 .viewers
                 .get_mut(id)
                 .map(|viewer| viewer.newest(&watched.stream, now, out));
-            // Who waited before is among those behind already.
             if let Some(Some(wait)) = newest {
-                self.behind.push(id);
-                let due = now + wait;
-                self.next_catch_up = Some(self.next_catch_up.map_or(due, |at| at.min(due)));
+                self.behind.add(id, now + wait);
             }
         }
     }
@@ -91,6 +88,8 @@ impl Hub {
         viewer.sent_before = Sent::to(viewer);
         viewer.stream = stream;
         viewer.target = None;
+        // What waited was of the other stream.
+        self.behind.remove(id);
         if let Some(watched) = self.streams.get_mut(&stream) {
             watched.viewers.push(place);
         }
