@@ -12,6 +12,10 @@ use std::ptr;
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
+mod offload;
+
+use offload::Offload;
+
 const RECEIVE_BATCH: usize = 32;
 /// The largest datagram taken: DTLS flights and STUN are well below; a longer one arrives cut and fails to parse.
 const RECEIVE_SIZE: usize = 2048;
@@ -31,9 +35,38 @@ pub fn bind(address: SocketAddr) -> io::Result<Socket> {
     // Best effort: the kernel caps these at net.core.{r,w}mem_max.
     let _ = socket.set_send_buffer_size(BUFFER);
     let _ = socket.set_recv_buffer_size(BUFFER);
+    leave_mtu_to_routers(&socket, address);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// Routers cut what their next link does not carry, and what anybody says of a viewer's path by ICMP changes nothing: with
+/// "don't fragment" set, as is usual, packets would be lost on such a path, and no segmented send would be taken for it.
+/// Over IPv6 all links carry our packets. Best effort.
+fn leave_mtu_to_routers(socket: &Socket, address: SocketAddr) {
+    let ipv4 = (
+        libc::IPPROTO_IP,
+        libc::IP_MTU_DISCOVER,
+        libc::IP_PMTUDISC_OMIT,
+    );
+    let ipv6 = (
+        libc::IPPROTO_IPV6,
+        libc::IPV6_MTU_DISCOVER,
+        libc::IPV6_PMTUDISC_OMIT,
+    );
+    for (level, name, value) in [ipv4].into_iter().chain(address.is_ipv6().then_some(ipv6)) {
+        // SAFETY: a live integer of the length given with it.
+        unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                level,
+                name,
+                (&raw const value).cast(),
+                size_of_val(&value) as libc::socklen_t,
+            )
+        };
+    }
 }
 
 /// Listens for TCP at the address that a UDP socket was bound to: on its port, else, where somebody has that, on any.
@@ -212,6 +245,10 @@ impl Message {
         }
     }
 
+    fn is_segmented(&self) -> bool {
+        self.len > self.segment
+    }
+
     /// How many datagrams it is.
     fn segments(&self) -> u64 {
         self.len.div_ceil(self.segment) as u64
@@ -225,7 +262,7 @@ pub struct Outbox {
     buffer: Box<[u8]>,
     used: usize,
     messages: Vec<Message>,
-    gso: bool,
+    offload: Offload,
     dropped: u64,
 }
 
@@ -237,7 +274,7 @@ impl Outbox {
             buffer: vec![0; SEND_BYTES].into_boxed_slice(),
             used: 0,
             messages: Vec::with_capacity(SEND_BATCH),
-            gso: true,
+            offload: Offload::default(),
             dropped: 0,
         })
     }
@@ -248,16 +285,17 @@ impl Outbox {
     }
 
     pub fn gso(&self) -> bool {
-        self.gso
+        self.offload.asked()
     }
 
     /// Sends all that is gathered.
     pub fn flush(&mut self) {
         let mut done = 0;
         while done < self.messages.len() {
-            if self.gso {
-                done += self.send(done, SEND_BATCH);
+            if self.offload.asked() {
+                done += self.send(done);
             } else {
+                self.offload.spared();
                 self.send_split(done);
                 done += 1;
             }
@@ -266,19 +304,21 @@ impl Outbox {
         self.used = 0;
     }
 
-    /// Sends up to `count` messages from `first` on; returns how many are done with, sent or dropped.
-    fn send(&mut self, first: usize, count: usize) -> usize {
-        let messages = &self.messages[first..self.messages.len().min(first + count)];
+    /// Sends messages from `first` on; returns how many are done with, sent or dropped.
+    fn send(&mut self, first: usize) -> usize {
+        let messages = &self.messages[first..];
         let datagrams = messages.iter().map(|m| m.datagram(&self.buffer));
         match send_batch(self.fd, datagrams) {
-            Ok(sent) => sent,
-            // The device takes no segmented sends (EIO: no checksum offload; EINVAL: a kernel or path without it).
-            Err(e)
-                if matches!(e.raw_os_error(), Some(libc::EIO | libc::EINVAL))
-                    && messages[0].len > messages[0].segment =>
-            {
-                self.gso = false;
-                0
+            Ok(sent) => {
+                if messages[..sent].iter().any(Message::is_segmented) {
+                    self.offload.taken();
+                }
+                sent
+            }
+            Err(e) if offload::refuses(&e) && messages[0].is_segmented() => {
+                self.offload.refused();
+                self.send_split(first);
+                1
             }
             Err(e) => {
                 let lost = if e.kind() == io::ErrorKind::WouldBlock {
@@ -445,7 +485,9 @@ mod tests {
         let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
         let mut outbox = Outbox::new(&socket).unwrap();
         for gso in [true, false] {
-            outbox.gso = gso;
+            while outbox.gso() != gso {
+                outbox.offload.refused();
+            }
             let room = outbox.message(sink.local_addr().unwrap(), 100, 250);
             for (i, byte) in room.iter_mut().enumerate() {
                 *byte = i as u8;

@@ -45,11 +45,12 @@ class Host:
     same of IPv6; `command` runs a program there."""
 
     def __init__(self) -> None:
-        self._name = "pt" + uuid.uuid4().hex[:10]
+        self._name = self._inner = "pt" + uuid.uuid4().hex[:10]
         self._here = self._name + "h"
         # A /30, of which many may be in use at once by tests that run in parallel.
         network = random.randrange(1 << 14) * 4  # noqa: S311 (no secret)
         self.gateway, self.address = (f"10.213.{(network + n) >> 8}.{(network + n) & 255}" for n in (1, 2))
+        self._beyond = [f"10.215.{(network + n) >> 8}.{(network + n) & 255}" for n in (1, 2)]
         self._gateway6, self._address6 = (f"fd2a:6e61:{network:x}::{n}" for n in (1, 2))
         self._ends = {ipaddress.ip_address(end) for end in (self.gateway, self._gateway6)}
         _OURS.update(self._ends)
@@ -72,7 +73,7 @@ class Host:
 
     @property
     def command(self) -> list[str]:
-        return ["ip", "netns", "exec", self._name]
+        return ["ip", "netns", "exec", self._inner]
 
     def program(self, path: Path, folder: Path) -> Path:
         """A program that runs the one at `path` there, for who takes a path and no command."""
@@ -86,6 +87,25 @@ class Host:
 
     def plug_in(self) -> None:
         _ip("-n", self._name, "route", "del", "blackhole", f"{self.gateway}/32")
+
+    def narrow(self, mtu: int) -> None:
+        """From now on the cable carries no packet of more than so many bytes, over IPv4 alone."""
+        _ip("link", "set", self._here, "mtu", str(mtu))
+        _ip("-n", self._name, "link", "set", "eth0", "mtu", str(mtu))
+
+    def move_behind_router(self, mtu: int) -> None:
+        """What runs there from now on has a router before it, and on the way from that such a cable."""
+        router, self._inner = self._name, self._name + "i"
+        near, far = self._beyond
+        _ip("netns", "add", self._inner)
+        _ip("-n", router, "link", "add", "eth1", "type", "veth", "peer", "name", "eth0", "netns", self._inner)
+        for namespace, device, address in ((router, "eth1", near), (self._inner, "eth0", far)):
+            _ip("-n", namespace, "address", "add", f"{address}/30", "dev", device)
+            _ip("-n", namespace, "link", "set", device, "mtu", str(mtu), "up")
+        _ip("-n", self._inner, "link", "set", "lo", "up")
+        _ip("-n", self._inner, "route", "add", "default", "via", near)
+        _ip("netns", "exec", router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+        _ip("route", "add", f"{far}/32", "via", self.address)
 
     def block_udp(self) -> None:
         """From now on its firewall lets no UDP through."""
@@ -101,7 +121,8 @@ class Host:
     def remove(self) -> None:
         # At once and by name: the namespace itself may outlive its name while sockets in it still close.
         _ip("link", "del", self._here)
-        _ip("netns", "del", self._name)
+        for namespace in {self._name, self._inner}:
+            _ip("netns", "del", namespace)
         _OURS.difference_update(self._ends)
 
 
