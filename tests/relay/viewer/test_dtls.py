@@ -139,6 +139,35 @@ async def test_a_lost_flight_is_sent_again() -> None:
     await client.stop()
 
 
+def records(flight: bytes) -> list[bytes]:
+    """The DTLS records (RFC 6347, 4.1) of a flight."""
+    found = []
+    while flight:
+        end = 13 + int.from_bytes(flight[11:13], "big")
+        found.append(flight[:end])
+        flight = flight[end:]
+    return found
+
+
+def test_a_hello_in_pieces_is_put_together_whatever_their_order() -> None:
+    """As of browsers whose post-quantum key shares fill more than a datagram."""
+    flights: list[bytes] = []
+    handshake = Handshake(CERTIFICATE, PEER.getFingerprints(), flights.append)
+    context = PEER._create_ssl_context(SRTP_PROFILES)
+    context.set_alpn_protos([b"a" * 200 + bytes([digit]) for digit in b"01234567"])
+    client = SSL.Connection(context)
+    client.set_connect_state()
+    with pytest.raises(SSL.WantReadError):
+        client.do_handshake()
+    pieces = records(client.bio_read(4096))
+    assert len(pieces) > 4
+    assert [handshake.receive(piece) for piece in reversed(pieces)] == [None] * len(pieces)
+    client.bio_write(flights.pop())
+    with pytest.raises(SSL.WantReadError):
+        client.do_handshake()
+    assert [handshake.receive(record) for record in records(client.bio_read(4096))][-1] is not None
+
+
 def test_junk_is_the_viewers_fault_and_nothing_else() -> None:
     handshake = Handshake(CERTIFICATE, PEER.getFingerprints(), lambda _datagram: None)
     hello = bytes([22, 254, 253]) + bytes(8) + (60).to_bytes(2, "big") + bytes([1]) * 60
