@@ -27,7 +27,7 @@ async def test_pictures_come_through_and_others_keep_segmented_sends(
         host.narrow(NARROW)
     else:
         host.move_behind_router(NARROW)
-    relay = await start_relay(PANCAR_MEDIA_LISTEN="0.0.0.0:0", PANCAR_MEDIA_ADDRESSES=host.gateway)
+    relay = await start_relay(PANCAR_MEDIA_LISTEN="[::]:0", PANCAR_MEDIA_ADDRESSES=host.gateway)
     await relay.operator.desire(assignment("taman", camera.urls[0]))
     await relay.operator.camera("taman", pb.CAMERA_STATE_LIVE)
     packets: list[float] = []
