@@ -25,8 +25,8 @@ FREEZE = """
 VERDICT = """
     const frames = new modules.frames.FrameClock();
     for (const at of argument.frames) frames.seen(at, new Date());
-    const { denied = false, info = null, refusal = null, now } = argument;
-    return modules.verdict.verdict({ denied, info, refusal, frames, now });
+    const { denied = false, info = null, refusal = null, unplayable = false, now } = argument;
+    return modules.verdict.verdict({ denied, info, refusal, unplayable, frames, now });
 """
 
 
@@ -74,6 +74,11 @@ MOVING, FROZEN, STILL, NEVER = [9800, 9900, 10_000], [100, 200, 300], [10_000], 
         (NEVER, {"info": OFFLINE}, "offline"),
         (NEVER, {"refusal": {"reason": "Timeout", "message": "…"}}, "offline"),
         (NEVER, {"info": LIVE, "refusal": {"reason": None, "message": "…"}}, "waiting"),
+        (NEVER, {"info": LIVE, "unplayable": True}, "not-playable"),
+        (NEVER, {"unplayable": True}, "not-playable"),
+        (FROZEN, {"info": LIVE, "unplayable": True}, "not-playable"),
+        (NEVER, {"info": OFFLINE, "unplayable": True}, "offline"),
+        (MOVING, {"info": LIVE, "unplayable": True}, "live"),
         # Pictures do not wait for control.
         (MOVING, {"info": OFFLINE}, "live"),
         ([7000, 7100, 7200], {"info": LIVE, "now": 9000}, "live"),

@@ -10,6 +10,7 @@ const SHAPES = Object.freeze({
   offline: ["M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0-18z", "M8.5 8.5l7 7", "M15.5 8.5l-7 7"],
   paused: ["M8 5v14", "M16 5v14"],
   "not-allowed": ["M5 11h14v10H5z", "M8 11V7.5a4 4 0 0 1 8 0V11"],
+  "not-playable": ["M3 4h18v12H3z", "M8 20h8", "M9.5 7.5l5 5", "M14.5 7.5l-5 5"],
 });
 
 /** An icon that follows `show(state)`. */

@@ -23,6 +23,8 @@ const SILENCE_OF_SUSPECT = 1000;
 const SETTLED = 5000;
 const STATS_INTERVAL = 1000;
 const FORBIDDEN_RETRY = 30_000;
+// A browser may be given a decoder while it runs.
+const DECODER_RETRY = 15_000;
 const STILL_WIDTH = 1280;
 
 const joins = new JoinQueue();
@@ -48,6 +50,7 @@ export class PancarPlayer extends HTMLElement {
   #denied = false;
   #forbidden = false;
   #refusal = null;
+  #unplayable = false;
   #session = null;
   #sessionSince = 0;
   #suspect = false;
@@ -81,6 +84,7 @@ export class PancarPlayer extends HTMLElement {
     this.leave();
     this.#forgetPicture();
     this.#info = this.#refusal = null;
+    this.#unplayable = false;
     this.tick();
   }
 
@@ -147,6 +151,7 @@ export class PancarPlayer extends HTMLElement {
       denied: this.#denied || this.#forbidden,
       info: this.#info,
       refusal: this.#refusal,
+      unplayable: this.#unplayable,
       frames: this.#frames,
       now,
     });
@@ -207,7 +212,9 @@ export class PancarPlayer extends HTMLElement {
     });
     try {
       await session.join(this.camera, this.#encoding);
-      if (session === this.#session) this.#refusal = null;
+      if (session !== this.#session) return;
+      this.#refusal = null;
+      this.#unplayable = false;
     } catch (error) {
       if (session === this.#session) this.#refused(error instanceof JoinError ? error : new JoinError(0));
     }
@@ -221,7 +228,10 @@ export class PancarPlayer extends HTMLElement {
       error.status === 409 || error.status === 404
         ? { reason: error.reason, message: error.status === 404 ? NO_CAMERA : error.message }
         : null;
-    this.#fail(this.#forbidden ? FORBIDDEN_RETRY : error.retry);
+    // The relay offers in turn what the camera sends (draft-ietf-wish-whep-04, 4.3.2), which nothing here decodes.
+    this.#unplayable = error.status === 406;
+    const retry = this.#unplayable ? DECODER_RETRY : error.retry;
+    this.#fail(this.#forbidden ? FORBIDDEN_RETRY : retry);
     if (this.#forbidden) setTimeout(() => this.#allowAgain(), FORBIDDEN_RETRY);
   }
 

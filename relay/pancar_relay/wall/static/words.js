@@ -8,6 +8,7 @@ export const LABEL = Object.freeze({
   offline: "Offline",
   paused: "Paused",
   "not-allowed": "Not allowed",
+  "not-playable": "Not playable here",
 });
 
 /** What a state means where nothing more precise is known. */
@@ -18,6 +19,8 @@ export const MEANING = Object.freeze({
   offline: "The camera cannot be reached.",
   paused: "The camera is paused for privacy.",
   "not-allowed": "Your access does not cover this camera, or has ended.",
+  "not-playable":
+    "This browser has no decoder for the camera's H.264. Firefox needs its OpenH264 plugin; Chrome, Edge and Safari have one.",
 });
 
 /** A camera's reason in two or three words, for tiles without room for its message. */
