@@ -44,6 +44,8 @@ DEFAULT_PROFILE_LEVEL_ID = "420010"
 CLOCK_RATE = 90_000
 MSID = "pancar video"
 CACHED = 64
+# PCMU (RFC 3551, 6).
+REJECTED_FORMAT = "0"
 # The one section of a counter-offer. Its payload types begin where the dynamic ones do (RFC 3551, 6).
 COUNTER_MID = "0"
 COUNTER_PAYLOAD_TYPE = 96
@@ -83,6 +85,7 @@ class Section:
 
     kind: str
     protocol: str
+    # What is listed where it is rejected.
     formats: tuple[str, ...]
     mid: str
 
@@ -358,7 +361,10 @@ def _section(media: MediaDescription) -> Section:
     formats = tuple(str(fmt) for fmt in media.fmt)
     if not all(_TOKEN.fullmatch(text) for text in (media.kind, *formats)):
         raise NegotiationError("the SDP has a media line that is not sound")
-    return Section(media.kind, media.profile, formats, mid)
+    # RFC 3264, 6: which formats a rejected section lists is of no account. Some peers (Pion) take none that is not
+    # static for one without its rtpmap.
+    rejected = (REJECTED_FORMAT,) if "RTP/" in media.profile else formats
+    return Section(media.kind, media.profile, rejected, mid)
 
 
 def _receiving_video(sections: list[MediaDescription], bundle: list[str | int]) -> int:
