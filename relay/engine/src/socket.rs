@@ -35,7 +35,7 @@ pub fn bind(address: SocketAddr) -> io::Result<Socket> {
     // Best effort: the kernel caps these at net.core.{r,w}mem_max.
     let _ = socket.set_send_buffer_size(BUFFER);
     let _ = socket.set_recv_buffer_size(BUFFER);
-    leave_mtu_to_routers(&socket, address);
+    leave_mtu_to_routers(&socket);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
@@ -43,30 +43,19 @@ pub fn bind(address: SocketAddr) -> io::Result<Socket> {
 
 /// Routers cut what their next link does not carry, and what anybody says of a viewer's path by ICMP changes nothing: with
 /// "don't fragment" set, as is usual, packets would be lost on such a path, and no segmented send would be taken for it.
-/// Over IPv6 all links carry our packets. Best effort.
-fn leave_mtu_to_routers(socket: &Socket, address: SocketAddr) {
-    let ipv4 = (
-        libc::IPPROTO_IP,
-        libc::IP_MTU_DISCOVER,
-        libc::IP_PMTUDISC_OMIT,
-    );
-    let ipv6 = (
-        libc::IPPROTO_IPV6,
-        libc::IPV6_MTU_DISCOVER,
-        libc::IPV6_PMTUDISC_OMIT,
-    );
-    for (level, name, value) in [ipv4].into_iter().chain(address.is_ipv6().then_some(ipv6)) {
-        // SAFETY: a live integer of the length given with it.
-        unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                level,
-                name,
-                (&raw const value).cast(),
-                size_of_val(&value) as libc::socklen_t,
-            )
-        };
-    }
+/// Holds for IPv4, over a socket of both families too; over IPv6 all links carry our packets. Best effort.
+fn leave_mtu_to_routers(socket: &Socket) {
+    let omit = libc::IP_PMTUDISC_OMIT;
+    // SAFETY: a live integer of the length given with it.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            (&raw const omit).cast(),
+            size_of_val(&omit) as libc::socklen_t,
+        )
+    };
 }
 
 /// Listens for TCP at the address that a UDP socket was bound to: on its port, else, where somebody has that, on any.

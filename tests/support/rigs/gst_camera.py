@@ -104,15 +104,15 @@ class Lens:
             self.frames += 1
             time.sleep(max(0.0, started + self.frames / self._settings["fps"] - time.monotonic()))
             source = self._source
-            if source is not None and not self.frozen and plays(source):
+            if source is not None and not self.frozen and has_base_time(source):
                 painted = picture.paint(number, self.frames, width, height)
                 source.emit("push-buffer", Gst.Buffer.new_wrapped(painted))
                 if (microphone := self._microphone) is not None:
                     microphone.emit("push-buffer", Gst.Buffer.new_wrapped(SILENCE * (8000 // self._settings["fps"])))
 
 
-def plays(source: Any) -> bool:
-    """Whether it has the pipeline's base time. A frame pushed sooner is stamped with the machine's clock, minutes
+def has_base_time(source: Any) -> bool:
+    """Whether the pipeline has told it. A frame pushed sooner is stamped with the machine's clock, minutes
     ahead, and the server holds it, and all that come after it, until then."""
     return bool(source.get_state(0).state == Gst.State.PLAYING)
 
