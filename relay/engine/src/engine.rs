@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc as sync};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::task::AtomicWaker;
 use retina::client::SessionGroup;
 use ring::rand::{SecureRandom, SystemRandom};
 use socket2::Socket;
@@ -229,35 +230,68 @@ impl Drop for Engine {
 /// The pulls that run, by stream.
 #[derive(Default)]
 struct Pulls {
-    running: HashMap<u64, (u64, AbortHandle)>,
+    running: HashMap<u64, Running>,
     group: Arc<SessionGroup>,
 }
 
+struct Running {
+    pull: u64,
+    task: AbortHandle,
+    alert: Rc<AtomicWaker>,
+}
+
+/// What a pull gives goes straight to the shell, which nobody else has borrowed while a pull runs.
+struct Feed {
+    stream: u64,
+    pull: u64,
+    shell: Weak<RefCell<Shell>>,
+}
+
+impl rtsp::Consumer for Feed {
+    fn take(&self, message: rtsp::Message) {
+        if let Some(shell) = self.shell.upgrade() {
+            shell.borrow_mut().message(self.stream, self.pull, message);
+        }
+    }
+
+    fn watched(&self) -> bool {
+        let shell = self.shell.upgrade();
+        shell.is_some_and(|shell| shell.borrow().hub.watched(self.stream))
+    }
+}
+
 impl Pulls {
-    /// Each message goes straight to the shell, which nobody else has borrowed while a pull runs.
     fn start(&mut self, request: rtsp::Request, shell: Weak<RefCell<Shell>>) {
         self.stop(request.stream);
         let (stream, pull) = (request.stream, request.pull);
-        let out = move |message| {
-            if let Some(shell) = shell.upgrade() {
-                shell.borrow_mut().message(stream, pull, message);
-            }
+        let feed = Feed {
+            stream,
+            pull,
+            shell,
         };
-        let task = tokio::task::spawn_local(rtsp::pull(request, Arc::clone(&self.group), out));
-        self.running.insert(stream, (pull, task.abort_handle()));
+        let (group, alert) = (Arc::clone(&self.group), Rc::new(AtomicWaker::new()));
+        let task = tokio::task::spawn_local(rtsp::pull(request, group, feed, Rc::clone(&alert)));
+        let task = task.abort_handle();
+        self.running.insert(stream, Running { pull, task, alert });
+    }
+
+    /// Somebody watches the stream, and no longer waits for its turn.
+    fn alert(&self, stream: u64) {
+        if let Some(running) = self.running.get(&stream) {
+            running.alert.wake();
+        }
     }
 
     /// Ends a stream's pull; dropping the session sends TEARDOWN.
     fn stop(&mut self, stream: u64) {
-        if let Some((_, task)) = self.running.remove(&stream) {
-            task.abort();
+        if let Some(running) = self.running.remove(&stream) {
+            running.task.abort();
         }
     }
 
     fn current(&self, stream: u64, pull: u64) -> bool {
-        self.running
-            .get(&stream)
-            .is_some_and(|(running, _)| *running == pull)
+        let running = self.running.get(&stream);
+        running.is_some_and(|running| running.pull == pull)
     }
 }
 
@@ -366,6 +400,7 @@ impl Shell {
                     negotiated,
                     now,
                 );
+                self.pulls.alert(stream);
             }
             Command::SendDtls { viewer, datagram } => hub.send_dtls(viewer, &datagram, out),
             Command::StartMedia {
@@ -387,7 +422,10 @@ impl Shell {
                 let _ = hub.start_media(viewer, start, now, out);
             }
             Command::RestartIce(id, new) => hub.restart_ice(id, &new, out),
-            Command::Switch { viewer, stream } => hub.switch(viewer, stream),
+            Command::Switch { viewer, stream } => {
+                hub.switch(viewer, stream);
+                self.pulls.alert(stream);
+            }
             Command::RemoveViewer(id) => hub.remove_viewer(id, now, out),
             Command::Stats(reply) => {
                 let _ = reply.try_send(self.stats());

@@ -138,6 +138,12 @@ impl Hub {
         self.streams.remove(&id);
     }
 
+    /// Whether somebody watches the stream, or is about to.
+    pub fn watched(&self, id: u64) -> bool {
+        let watched = self.streams.get(&id);
+        watched.is_some_and(|w| !w.viewers.is_empty() || !w.arriving.is_empty())
+    }
+
     /// A new pull feeds the stream: its timestamps go on from where the old one's ended.
     pub fn rebase(&mut self, id: u64) {
         if let Some(watched) = self.streams.get_mut(&id) {

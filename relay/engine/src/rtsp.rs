@@ -11,6 +11,7 @@
 pub mod clock;
 pub mod depacketize;
 pub mod failure;
+pub mod gathering;
 pub mod intake;
 pub mod parameters;
 pub mod pictures;
@@ -20,10 +21,12 @@ pub mod rtp;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures_util::task::AtomicWaker;
 use retina::client::{
     self, Credentials, Described, InitialSequenceNumberPolicy, PlayOptions, Playing, Session,
     SessionGroup, SessionOptions, SetupOptions, TcpTransportOptions, UdpTransportOptions,
@@ -33,10 +36,12 @@ use tokio::time::{Sleep, sleep_until, timeout_at};
 use url::Url;
 
 use self::failure::Failure;
+use self::gathering::Gathering;
 use self::intake::Intake;
 pub use self::pictures::Message;
 use self::pictures::Pictures;
 use crate::event::Fault;
+use crate::socket;
 
 /// How RTP comes from the camera (RTSP's lower transport).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,13 +73,32 @@ const REORDER: Duration = Duration::from_millis(60);
 /// Unsupported Transport (RFC 2326, 11.3.13).
 const UNSUPPORTED_TRANSPORT: u16 = 461;
 
-/// Runs the pull to its end and gives `out` what comes, as it comes; the last message is `Ended`.
-pub async fn pull(request: Request, group: Arc<SessionGroup>, out: impl Fn(Message)) {
+/// Who takes what a pull gives.
+pub trait Consumer {
+    fn take(&self, message: Message);
+    /// Whether somebody watches: what comes is wanted as it comes.
+    fn watched(&self) -> bool;
+}
+
+/// Runs the pull to its end and gives the consumer what comes; the last message is `Ended`. `alert` is to be woken when
+/// somebody begins to watch.
+pub async fn pull(
+    request: Request,
+    group: Arc<SessionGroup>,
+    consumer: impl Consumer,
+    alert: Rc<AtomicWaker>,
+) {
     let Failure { fault, detail } = match begin(&request, group).await {
-        Ok(mut pull) => poll_fn(|cx| pull.poll(cx, &out)).await,
+        Ok(mut pull) => {
+            poll_fn(|cx| {
+                alert.register(cx.waker());
+                pull.poll(cx, &consumer)
+            })
+            .await
+        }
         Err(failure) => failure,
     };
-    out(Message::Ended { fault, detail });
+    consumer.take(Message::Ended { fault, detail });
 }
 
 async fn begin(request: &Request, group: Arc<SessionGroup>) -> Result<Pull, Failure> {
@@ -91,6 +115,7 @@ async fn begin(request: &Request, group: Arc<SessionGroup>) -> Result<Pull, Fail
         session,
         index,
         intake,
+        gathering: Gathering::new(request.stream),
         first_deadline,
         stall_timeout: request.stall_timeout,
         next_report,
@@ -180,6 +205,7 @@ struct Pull {
     session: Session<Playing>,
     index: usize,
     intake: Intake,
+    gathering: Gathering,
     first_deadline: Instant,
     stall_timeout: Duration,
     next_report: Instant,
@@ -190,8 +216,10 @@ struct Pull {
 
 impl Pull {
     /// Takes all that has come and does what is due; ready when it is over.
-    fn poll(&mut self, cx: &mut Context<'_>, out: &impl Fn(Message)) -> Poll<Failure> {
+    fn poll(&mut self, cx: &mut Context<'_>, consumer: &impl Consumer) -> Poll<Failure> {
         let now = Instant::now();
+        let out = &|message| consumer.take(message);
+        let mut came = false;
         loop {
             match self.session.poll_raw(cx) {
                 Poll::Pending => break,
@@ -201,6 +229,7 @@ impl Pull {
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Failure::from(&error)),
                 Poll::Ready(Some(Ok(raw))) if raw.stream_id == self.index => {
+                    came = true;
                     if let Err(failure) = self.intake.take(&raw, now, out) {
                         return Poll::Ready(failure);
                     }
@@ -208,8 +237,11 @@ impl Pull {
                 Poll::Ready(Some(Ok(_))) => {}
             }
         }
-        let deadline = self.intake.deadline();
-        if deadline.is_some_and(|deadline| self.alarm.deadline() > deadline.into()) {
+        self.gather(came, consumer, now);
+        if self
+            .deadline()
+            .is_some_and(|deadline| self.alarm.deadline() > deadline.into())
+        {
             self.arm(now);
         }
         // Once polled, it wakes this task whatever else did before.
@@ -225,6 +257,23 @@ impl Pull {
         }
         self.armed = true;
         Poll::Pending
+    }
+
+    /// Has the kernel keep what comes while nobody watches. What shows that the camera plays is wanted as it comes.
+    fn gather(&mut self, came: bool, consumer: &impl Consumer, now: Instant) {
+        let Some(connection) = self.session.interleaved_fd(self.index) else {
+            return;
+        };
+        let watched = self.intake.newest().is_none() || consumer.watched();
+        if let Some(bytes) = self.gathering.low_water(came, watched, now) {
+            socket::set_low_water(connection, bytes);
+        }
+    }
+
+    /// What is due besides the alarm's own.
+    fn deadline(&self) -> Option<Instant> {
+        let (gap, turn) = (self.intake.deadline(), self.gathering.deadline());
+        gap.into_iter().chain(turn).min()
     }
 
     fn due(&mut self, now: Instant, out: &impl Fn(Message)) -> Result<(), Failure> {
@@ -253,8 +302,17 @@ impl Pull {
 
     fn arm(&mut self, now: Instant) {
         let next = self.patience().min(self.next_report);
-        let next = self.intake.deadline().map_or(next, |gap| next.min(gap));
+        let next = self.deadline().map_or(next, |deadline| next.min(deadline));
         self.alarm.as_mut().reset(next.max(now).into());
         self.armed = false;
+    }
+}
+
+impl Drop for Pull {
+    /// The answer to TEARDOWN is waited for, and is short.
+    fn drop(&mut self) {
+        if let Some(connection) = self.session.interleaved_fd(self.index) {
+            socket::set_low_water(connection, 1);
+        }
     }
 }

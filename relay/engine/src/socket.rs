@@ -7,7 +7,7 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
@@ -45,15 +45,30 @@ pub fn bind(address: SocketAddr) -> io::Result<Socket> {
 /// "don't fragment" set, as is usual, packets would be lost on such a path, and no segmented send would be taken for it.
 /// Holds for IPv4, over a socket of both families too; over IPv6 all links carry our packets. Best effort.
 fn leave_mtu_to_routers(socket: &Socket) {
-    let omit = libc::IP_PMTUDISC_OMIT;
+    let option = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+    set_option(socket.as_fd(), option, libc::IP_PMTUDISC_OMIT);
+}
+
+/// Has the kernel tell of no fewer bytes than these, save at the end. Best effort.
+pub fn set_low_water(connection: BorrowedFd<'_>, bytes: usize) {
+    let option = (libc::SOL_SOCKET, libc::SO_RCVLOWAT);
+    set_option(connection, option, bytes as libc::c_int);
+}
+
+/// Level and name of the option, and its value. Best effort.
+fn set_option(
+    socket: BorrowedFd<'_>,
+    (level, name): (libc::c_int, libc::c_int),
+    value: libc::c_int,
+) {
     // SAFETY: a live integer of the length given with it.
     unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            (&raw const omit).cast(),
-            size_of_val(&omit) as libc::socklen_t,
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     };
 }

@@ -178,6 +178,8 @@ class _Session:
         elif method == "PLAY":
             self._alive = time.monotonic()
             self._player = asyncio.create_task(self._play())
+        elif method == "TEARDOWN" and self._player is not None:
+            self._player.cancel()
         elif method == "OPTIONS":
             more.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN")
         if status == "200 OK" and method in ("OPTIONS", "GET_PARAMETER") and self._manners.lives_by == "keepalive":

@@ -103,8 +103,9 @@ impl Intake {
         {
             self.reorder = Reorder::new(self.patience);
         }
+        let arrived = (!self.patience.is_zero()).then_some(now);
         self.reception
-            .packet(header.ssrc, header.sequence, header.timestamp, now);
+            .packet(header.ssrc, header.sequence, header.timestamp, arrived);
         if let Placed::Next { lost } = self.reorder.place(header.sequence, packet, now) {
             self.next(&header, payload, lost, now, out)?;
         }

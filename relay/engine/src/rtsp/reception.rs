@@ -45,10 +45,13 @@ impl Reception {
         }
     }
 
-    /// Counts a packet of whatever source sends now.
-    pub fn packet(&mut self, ssrc: u32, sequence: u16, timestamp: u32, now: Instant) {
-        let arrival = now.saturating_duration_since(self.began).as_micros() as u64 * CLOCK_RATE;
-        let transit = ((arrival / 1_000_000) as u32).wrapping_sub(timestamp);
+    /// Counts a packet of whatever source sends now. `arrived`: None where packets wait for each other on their way, or
+    /// for us, and so tell nothing of the network's jitter.
+    pub fn packet(&mut self, ssrc: u32, sequence: u16, timestamp: u32, arrived: Option<Instant>) {
+        let transit = arrived.map(|at| {
+            let since = at.saturating_duration_since(self.began).as_micros() as u64;
+            ((since * CLOCK_RATE / 1_000_000) as u32).wrapping_sub(timestamp)
+        });
         match self.source.as_mut().filter(|source| source.ssrc == ssrc) {
             Some(source) => source.packet(sequence, transit),
             None => self.source = Some(Source::new(ssrc, sequence, transit)),
@@ -73,7 +76,7 @@ impl Reception {
 }
 
 impl Source {
-    fn new(ssrc: u32, sequence: u16, transit: u32) -> Self {
+    fn new(ssrc: u32, sequence: u16, transit: Option<u32>) -> Self {
         let highest = (1 << 16) + u32::from(sequence);
         Self {
             ssrc,
@@ -82,11 +85,11 @@ impl Source {
             received: 1,
             reported: (0, 0),
             jitter: 0,
-            transit: Some(transit),
+            transit,
         }
     }
 
-    fn packet(&mut self, sequence: u16, transit: u32) {
+    fn packet(&mut self, sequence: u16, transit: Option<u32>) {
         let step = i32::from(sequence.wrapping_sub(self.highest as u16) as i16);
         // A source that jumps starts anew (RFC 3550, A.1).
         if !(-100..3000).contains(&step) {
@@ -97,7 +100,8 @@ impl Source {
             self.highest = self.highest.wrapping_add(step as u32);
         }
         self.received = self.received.wrapping_add(1);
-        if let Some(before) = self.transit.replace(transit) {
+        let before = std::mem::replace(&mut self.transit, transit);
+        if let (Some(before), Some(transit)) = (before, transit) {
             // A jump of the camera's clock is no jitter.
             let difference = (transit.wrapping_sub(before) as i32).unsigned_abs();
             if u64::from(difference) < 10 * CLOCK_RATE {
@@ -153,7 +157,7 @@ mod tests {
         for (n, sequence) in (65530..=65535).chain(0..=4).enumerate() {
             if !(65533..=65534).contains(&sequence) {
                 let n = n as u64;
-                reception.packet(9, sequence as u16, 3600 * n as u32, at(40 * n));
+                reception.packet(9, sequence as u16, 3600 * n as u32, Some(at(40 * n)));
             }
         }
         reception.sender_report(0x1111_2222_3333_4444, at(400));
@@ -168,9 +172,11 @@ mod tests {
             delay_since_last_sr: 32768,
         };
         assert_eq!(block, expected);
-        reception.packet(9, 5, 3600 * 11 + 1600, at(440));
+        reception.packet(9, 5, 3600 * 11 + 1600, Some(at(440)));
         let block = read(&reception.report(at(900)))[0];
         assert_eq!((block.fraction_lost, block.cumulative_lost), (0, 2));
         assert_eq!(block.jitter, 1600 / 16);
+        reception.packet(9, 6, 3600 * 12, None);
+        assert_eq!(read(&reception.report(at(900)))[0].jitter, 1600 / 16);
     }
 }

@@ -69,6 +69,10 @@ impl Connection {
         &self.ctx
     }
 
+    pub(crate) fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.stream)
+    }
+
     pub(crate) fn read_buf(&self) -> &MarkBuf {
         &self.read_buf
     }

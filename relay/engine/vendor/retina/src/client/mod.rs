@@ -2671,6 +2671,19 @@ impl Session<Playing> {
         Some((m, conn.inner.take_data(body_len), body_len))
     }
 
+    /// The RTSP connection's socket, for its options, if it is by that that the
+    /// stream's packets come.
+    ///
+    /// Panics if `stream_i >= self.streams().len()`.
+    pub fn interleaved_fd(&self, stream_i: usize) -> Option<std::os::fd::BorrowedFd<'_>> {
+        match &self.0.presentation.streams[stream_i].state {
+            StreamState::Playing {
+                udp_sockets: None, ..
+            } => self.0.conn.as_ref().map(|conn| conn.inner.fd()),
+            _ => None,
+        }
+    }
+
     /// Sends a RTCP compound packet (e.g. a receiver report) to the server.
     ///
     /// Best effort: dropped if the transport doesn't take it right now, as
