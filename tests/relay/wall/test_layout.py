@@ -1,4 +1,5 @@
-"""The grid holds every tile within the screen, as large as they can be, and arrow keys walk it."""
+"""The grid holds every tile within the screen, as large as they can be, in the order that people count; arrow keys walk
+it."""
 
 from collections.abc import Callable
 from math import ceil, floor
@@ -44,3 +45,14 @@ def test_arrow_keys(script: Script) -> None:
         [4, "Home"], [4, "End"], [4, "x"],
     ]  # fmt: skip
     assert script(body, steps) == [1, 0, 5, 5, 7, 9, 0, 9, 4]
+
+
+def test_names_are_in_the_order_that_people_count(script: Script) -> None:
+    ordered = [
+        "city/gate", "city/gate-01", "city/gate-1", "city/gate-2", "city/gate-10", "city/gate-a",
+        "kota/9th-street", "kota/10",
+    ]  # fmt: skip
+    for names in (ordered[::-1], sorted(ordered)):
+        found = script("return argument.sort(modules.layout.byName);", names)
+        assert found == ordered
+    assert script("return modules.layout.byName(argument, argument);", "city/gate") == 0

@@ -1,4 +1,11 @@
-// The grid in which a number of tiles are largest. Pure. Used by wall.js.
+// The grid in which a number of tiles are largest, and their order in it. Pure. Used by wall.js.
+
+const numeric = new Intl.Collator("en", { numeric: true });
+
+/** Compares two cameras' names as people count them: gate-2 before gate-10. */
+export function byName(a, b) {
+  return numeric.compare(a, b) || (a < b ? -1 : Number(a > b));
+}
 
 /** Columns, rows and the tile's size in pixels for `count` tiles of the given ratio in `width` by `height`. */
 export function bestGrid(count, width, height, gap, ratio = 16 / 9) {

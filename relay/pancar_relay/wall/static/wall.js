@@ -2,7 +2,7 @@
 
 import { Events } from "./events.js";
 import { icon } from "./icons.js";
-import { bestGrid, neighbour } from "./layout.js";
+import { bestGrid, byName, neighbour } from "./layout.js";
 import "./player.js";
 import { STATES } from "./verdict.js";
 import { ENDED, LABEL, NO_RELAY } from "./words.js";
@@ -53,7 +53,7 @@ function drop(key) {
 
 function arrange() {
   const rank = chosen.length ? (key) => chosen.indexOf(key) : () => 0;
-  const ordered = [...tiles].sort(([a], [b]) => rank(a) - rank(b) || (a < b ? -1 : 1));
+  const ordered = [...tiles].sort(([a], [b]) => rank(a) - rank(b) || byName(a, b));
   ordered.forEach(([, { item }], index) => {
     // Moving a tile that is in its place would reload nothing, but would lose the keyboard's focus.
     if (wall.children[index] !== item) wall.insertBefore(item, wall.children[index] ?? null);
