@@ -37,7 +37,7 @@ class Figure:
     def as_text(self) -> str:
         """One line for a person."""
         conditions = ", ".join(f"{name} {value}" for name, value in self.conditions.items())
-        line = f"{self.name:<32} {self.value:10.3f} {self.unit}"
+        line = f"{self.name:<36} {self.value:10.3f} {self.unit}"
         if self.floor:
             line += f"   floor {self.floor:.3f}, ratio {self.value / self.floor:.2f}"
         return f"{line}   ({conditions})"
