@@ -1,9 +1,9 @@
 //! When a camera's connection is read: as its bytes come while somebody watches, and ten times a second while nobody
 //! does. Pure; driven by `rtsp`.
 //!
-//! Of a city's cameras most have no viewer at a given moment, and to wake up for each of their pictures costs nearly as
-//! much as to take it in. The kernel keeps what comes meanwhile, by SO_RCVLOWAT (socket(7)), and acknowledges it to the
-//! camera at once.
+//! Of a city's cameras most have no viewer at a given moment, and to wake up for each of their pictures is two fifths of
+//! what they cost. The kernel keeps what comes meanwhile, by SO_RCVLOWAT (socket(7)), and acknowledges it to the camera
+//! at once.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
